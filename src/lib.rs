@@ -1,1 +1,9 @@
+//! backstay: runs Ansible playbooks over SSH from one static binary, and can undo them.
+//!
+//! The rooms and their arrows are described in ARCHITECTURE.md.
 
+pub mod error;
+pub mod event;
+pub mod node;
+pub mod source;
+pub mod value;

@@ -1,1 +1,2 @@
+//! The binary: hands over to `backstay::cli`.
 fn main() {}

@@ -1,1 +1,1 @@
-
+//! The one integration test binary; each file below is a user-visible feature.

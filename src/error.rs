@@ -1,0 +1,179 @@
+//! The one error that reaches a user: a kind that decides the exit code, a story, and its place.
+//!
+//! Rooms keep small typed errors of their own; exactly one `From` per room turns each into an
+//! `Error`. Rendering with excerpt and colour belongs to `report::diagnostic`.
+
+use std::fmt;
+
+use crate::source::Mark;
+
+/// Why a run ended; decides the exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ErrorKind {
+    /// The command line was wrong.
+    Usage,
+    /// A playbook, inventory, variable file or setting was wrong.
+    Content,
+    /// A host could not be reached.
+    Unreachable,
+    /// A task failed on a host.
+    TaskFailed,
+    /// A deploy failed and every host is back where it was.
+    RolledBack,
+    /// A commit was decided but a host did not answer.
+    InDoubt,
+    /// backstay itself is wrong.
+    Internal,
+}
+
+/// The run did what was asked.
+pub const EXIT_OK: u8 = 0;
+/// An error before or outside any host, as `ansible-playbook` exits.
+pub const EXIT_ERROR: u8 = 1;
+/// One or more hosts failed.
+pub const EXIT_FAILED_HOSTS: u8 = 2;
+/// One or more hosts were unreachable; also a playbook that does not parse.
+pub const EXIT_UNREACHABLE_HOSTS: u8 = 4;
+/// `ansible-playbook`'s code for a parse error: the same number as unreachable hosts.
+pub const EXIT_PARSE_ERROR: u8 = 4;
+/// The command line was wrong, as `ansible-playbook` exits on bad options.
+pub const EXIT_USAGE: u8 = 2;
+/// The user interrupted the run (Ctrl-C).
+pub const EXIT_INTERRUPTED: u8 = 99;
+/// backstay itself failed.
+pub const EXIT_INTERNAL: u8 = 250;
+
+/// One error, told as one story.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    pub kind: ErrorKind,
+    /// Lowercase, no final period, literals in backticks.
+    pub message: String,
+    pub mark: Option<Mark>,
+    /// What to do, one line.
+    pub help: Option<String>,
+    /// `host: task` context when the error happened at run time.
+    pub context: Option<String>,
+    /// What led to it, outermost first, each without a mark of its own.
+    pub causes: Vec<String>,
+}
+
+/// What fallible functions of the engine return.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// Makes an error of `kind`.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            mark: None,
+            help: None,
+            context: None,
+            causes: Vec::new(),
+        }
+    }
+
+    /// Makes a content error: the user's file is wrong.
+    pub fn content(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Content, message)
+    }
+
+    /// Makes a usage error: the command line is wrong.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Usage, message)
+    }
+
+    /// Adds the place, unless a finer one is known already.
+    #[must_use]
+    pub fn at(mut self, mark: &Mark) -> Self {
+        self.mark.get_or_insert_with(|| mark.clone());
+        self
+    }
+
+    /// Adds the help line, unless there is one already.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help.get_or_insert_with(|| help.into());
+        self
+    }
+
+    /// Adds `help: did you mean ...` when one of `known` is near `name`.
+    #[must_use]
+    pub fn suggest<'a>(self, name: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
+        match nearest(name, known) {
+            Some(near) => self.help(format!("did you mean `{near}`?")),
+            None => self,
+        }
+    }
+
+    /// Adds the host and task the error happened in.
+    #[must_use]
+    pub fn context(mut self, context: impl Into<String>) -> Self {
+        self.context.get_or_insert_with(|| context.into());
+        self
+    }
+
+    /// Adds what led to the error.
+    #[must_use]
+    pub fn caused_by(mut self, cause: impl fmt::Display) -> Self {
+        self.causes.push(cause.to_string());
+        self
+    }
+}
+
+impl fmt::Display for Error {
+    /// Prints one line: context and message; place, help and causes are the reporter's.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(context) = &self.context {
+            write!(f, "{context}: ")?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Returns the name in `known` that a user most likely meant by `name`, if any is near.
+pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let wanted = name.to_lowercase();
+    let allowed = (name.chars().count() / 3).max(1);
+    known
+        .into_iter()
+        .map(|candidate| {
+            (
+                strsim::damerau_levenshtein(&wanted, &candidate.to_lowercase()),
+                candidate,
+            )
+        })
+        .filter(|(distance, _)| *distance <= allowed)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_name_is_suggested_only_when_it_is_near() {
+        assert_eq!(nearest("dst", ["dest", "src"]), Some("dest"));
+        assert_eq!(nearest("tempalte", ["template", "copy"]), Some("template"));
+        assert_eq!(nearest("mode", ["dest", "src"]), None);
+    }
+
+    #[test]
+    fn the_finest_mark_and_first_help_win() {
+        let file = crate::source::SourceFile::new("a.yml", "x");
+        let error = Error::content("no")
+            .at(&Mark::new(&file, 3, 4))
+            .at(&Mark::new(&file, 1, 1))
+            .help("first")
+            .help("second");
+        assert_eq!(
+            error.mark.map(|mark| mark.to_string()),
+            Some("a.yml:3:4".into())
+        );
+        assert_eq!(error.help.as_deref(), Some("first"));
+    }
+}
