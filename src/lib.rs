@@ -2,6 +2,7 @@
 //!
 //! The rooms and their arrows are described in ARCHITECTURE.md.
 
+pub mod arguments;
 pub mod error;
 pub mod event;
 pub mod node;
