@@ -54,8 +54,16 @@ pub struct Error {
     pub help: Option<String>,
     /// `host: task` context when the error happened at run time.
     pub context: Option<String>,
-    /// What led to it, outermost first, each without a mark of its own.
-    pub causes: Vec<String>,
+    /// What led to it, outermost first.
+    pub causes: Vec<Cause>,
+}
+
+/// One step of what led to an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cause {
+    pub message: String,
+    /// Where, when it is another place than the step before.
+    pub mark: Option<Mark>,
 }
 
 /// What fallible functions of the engine return.
@@ -114,10 +122,23 @@ impl Error {
         self
     }
 
-    /// Adds what led to the error.
+    /// Adds what led to the error, after the causes already there.
     #[must_use]
     pub fn caused_by(mut self, cause: impl fmt::Display) -> Self {
-        self.causes.push(cause.to_string());
+        self.causes.push(Cause {
+            message: cause.to_string(),
+            mark: None,
+        });
+        self
+    }
+
+    /// Adds what led to the error and where, after the causes already there.
+    #[must_use]
+    pub fn caused_by_at(mut self, cause: impl fmt::Display, mark: &Mark) -> Self {
+        self.causes.push(Cause {
+            message: cause.to_string(),
+            mark: Some(mark.clone()),
+        });
         self
     }
 }

@@ -6,5 +6,6 @@ pub mod arguments;
 pub mod error;
 pub mod event;
 pub mod node;
+pub mod redactor;
 pub mod source;
 pub mod value;
