@@ -6,6 +6,7 @@ pub mod arguments;
 pub mod error;
 pub mod event;
 pub mod node;
+pub mod playbook;
 pub mod redactor;
 pub mod source;
 pub mod value;

@@ -1,0 +1,23 @@
+//! Playbooks: YAML nodes to a typed model, with every error of every file gathered before a host
+//! is touched.
+//!
+//! Files, templates and the modules that exist come in through traits. Decides nothing about
+//! hosts; renders nothing that is not static.
+
+mod context;
+mod keyword;
+mod layer;
+mod play;
+mod role;
+mod tags;
+mod task;
+
+pub use context::{Catalog, Context, FileKind, Files, TaskIds, Templates};
+pub use keyword::{
+    Inheritance, Keyword, KeywordType, Place, may_be_template, to_integer, to_number, to_percent,
+};
+pub use layer::{Layer, LayerKind, Vars};
+pub use play::{Block, Item, Play, Playbook, VarsPrompt};
+pub use role::Role;
+pub use tags::TagSelection;
+pub use task::{Action, ActionKind, Args, IncludeRole, Loop, LoopControl, Meta, ModuleName, Task};
