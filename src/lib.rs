@@ -10,3 +10,4 @@ pub mod playbook;
 pub mod redactor;
 pub mod source;
 pub mod value;
+pub mod yaml;

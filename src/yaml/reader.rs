@@ -1,0 +1,314 @@
+//! Builds node trees from the parser's events: nesting, anchors, aliases and documents.
+//!
+//! Iterative, with a bound on depth and on what aliases expand to, so hostile text ends in an
+//! error and never in a full stack or memory. What a tag or a scalar means is `construct`'s.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use saphyr_parser::{Event, Marker, Parser, Span, Tag};
+
+use super::construct::{self, Constructed, Style};
+use super::{Document, DuplicateKeys, ReadOptions, hint};
+use crate::error::Error;
+use crate::node::{Kind, Node};
+use crate::source::{Mark, SourceFile};
+
+/// Nodes may nest this deep; CPython's own limit stops Ansible at about as much.
+pub(super) const MAX_DEPTH: usize = 200;
+/// What the aliases of one document may expand to, in nodes.
+const MAX_EXPANDED: usize = 2_000_000;
+
+/// Which tags are known, and how duplicate keys are met.
+#[derive(Clone, Copy)]
+pub(super) struct Dialect {
+    /// Whether `!vault` and `!unsafe` are known.
+    pub(super) ansible_tags: bool,
+    pub(super) options: ReadOptions,
+}
+
+/// Reads the documents of a file; with `single`, a second document is an error.
+pub(super) fn read(
+    file: &Arc<SourceFile>,
+    dialect: Dialect,
+    single: bool,
+) -> Result<Vec<Document>, Vec<Error>> {
+    let text = file.text.strip_prefix('\u{feff}').unwrap_or(&file.text);
+    if let Some(error) = hint::unprintable(file, text) {
+        return Err(vec![error]);
+    }
+    let mut reader = Reader::new(file, dialect, single);
+    for event in Parser::new_from_str(text) {
+        let step = match event {
+            Ok((event, span)) => reader.take(event, span),
+            Err(error) => Err(hint::syntax_error(file, &error)),
+        };
+        if let Err(error) = step {
+            reader.errors.push(error);
+            break;
+        }
+    }
+    if reader.errors.is_empty() {
+        Ok(reader.documents)
+    } else {
+        Err(reader.errors)
+    }
+}
+
+/// A finished node with what its parent must know of it.
+#[derive(Clone)]
+pub(super) struct Part {
+    pub(super) node: Node,
+    pub(super) constructed: Constructed,
+    /// How many nodes a walk over it meets, aliases expanded.
+    size: usize,
+    depth: usize,
+}
+
+/// A collection that is still open.
+struct Open {
+    mark: Mark,
+    anchor: usize,
+    tag: Option<String>,
+    makes_unsafe: bool,
+    size: usize,
+    depth: usize,
+    items: Items,
+}
+
+enum Items {
+    List(Vec<Part>),
+    Map(Vec<(Part, Part)>, Option<Part>),
+}
+
+struct Reader<'file> {
+    file: &'file Arc<SourceFile>,
+    dialect: Dialect,
+    single: bool,
+    open: Vec<Open>,
+    anchors: HashMap<usize, Part>,
+    warnings: Vec<(String, Mark)>,
+    documents: Vec<Document>,
+    errors: Vec<Error>,
+}
+
+impl<'file> Reader<'file> {
+    fn new(file: &'file Arc<SourceFile>, dialect: Dialect, single: bool) -> Self {
+        Self {
+            file,
+            dialect,
+            single,
+            open: Vec::new(),
+            anchors: HashMap::new(),
+            warnings: Vec::new(),
+            documents: Vec::new(),
+            errors: Vec::new(),
+        }
+    }
+
+    fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Error> {
+        match event {
+            Event::DocumentStart(_) if self.single && !self.documents.is_empty() => {
+                return Err(
+                    Error::content("expected a single document, but found another one")
+                        .at(&self.mark(span.start))
+                        .help("keep one document to a file; remove the `---` in between"),
+                );
+            }
+            Event::Scalar(text, style, anchor, tag) => {
+                let mark = self.mark(span.start);
+                let tag = tag_name(tag.as_deref());
+                let part = self.scalar(&text, style.into(), tag.as_deref(), &mark);
+                self.finish(part, anchor)?;
+            }
+            Event::SequenceStart(anchor, tag) => {
+                self.start(Items::List(Vec::new()), anchor, tag.as_deref(), span)?;
+            }
+            Event::MappingStart(anchor, tag) => {
+                self.start(Items::Map(Vec::new(), None), anchor, tag.as_deref(), span)?;
+            }
+            Event::SequenceEnd | Event::MappingEnd => self.end()?,
+            Event::Alias(anchor) => self.alias(anchor, span)?,
+            Event::Nothing
+            | Event::StreamStart
+            | Event::StreamEnd
+            | Event::DocumentStart(_)
+            | Event::DocumentEnd => {}
+        }
+        Ok(())
+    }
+
+    fn mark(&self, marker: Marker) -> Mark {
+        mark_at(self.file, &marker)
+    }
+
+    fn is_unsafe(&self) -> bool {
+        self.open.iter().any(|open| open.makes_unsafe)
+    }
+
+    fn scalar(&mut self, text: &str, style: Style, tag: Option<&str>, mark: &Mark) -> Part {
+        let built = construct::scalar(text, style, tag, self.dialect, mark);
+        let (kind, constructed) = built.unwrap_or_else(|error| {
+            self.errors.push(error);
+            (Kind::Null, Constructed::Plain)
+        });
+        let kind = match kind {
+            Kind::Text(text) if self.is_unsafe() => Kind::Unsafe(text),
+            kind => kind,
+        };
+        Part {
+            node: Node::new(mark.clone(), kind),
+            constructed,
+            size: 1,
+            depth: 0,
+        }
+    }
+
+    fn start(
+        &mut self,
+        items: Items,
+        anchor: usize,
+        tag: Option<&Tag>,
+        span: Span,
+    ) -> Result<(), Error> {
+        let mark = self.mark(span.start);
+        if self.open.len() >= MAX_DEPTH {
+            return Err(too_deep(&mark));
+        }
+        let tag = tag_name(tag);
+        let makes_unsafe = self.dialect.ansible_tags && tag.as_deref() == Some("!unsafe");
+        let tag = if makes_unsafe { None } else { tag };
+        self.open.push(Open {
+            mark,
+            anchor,
+            tag,
+            makes_unsafe,
+            size: 1,
+            depth: 0,
+            items,
+        });
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), Error> {
+        let Some(open) = self.open.pop() else {
+            return Ok(());
+        };
+        let tag = open.tag.as_deref();
+        let built = match open.items {
+            Items::List(items) => construct::list(items, tag, &open.mark),
+            Items::Map(pairs, _) => {
+                let duplicates = self.dialect.options.duplicate_keys;
+                construct::map(pairs, tag, &open.mark).and_then(|built| {
+                    self.note_duplicates(built.duplicates, duplicates)?;
+                    Ok(built.kind)
+                })
+            }
+        };
+        let kind = built.unwrap_or_else(|error| {
+            self.errors.push(error);
+            Kind::Null
+        });
+        let part = Part {
+            node: Node::new(open.mark, kind),
+            constructed: Constructed::Plain,
+            size: open.size,
+            depth: open.depth + 1,
+        };
+        self.finish(part, open.anchor)
+    }
+
+    fn note_duplicates(&mut self, keys: Vec<Node>, mode: DuplicateKeys) -> Result<(), Error> {
+        for key in keys {
+            match mode {
+                DuplicateKeys::Ignore => {}
+                DuplicateKeys::Warn => {
+                    let shown = crate::value::repr(&key.to_value());
+                    self.warnings
+                        .push((format!("Found duplicate mapping key {shown}."), key.mark));
+                }
+                DuplicateKeys::Error => {
+                    return Err(Error::content(format!(
+                        "found duplicate mapping key `{}`",
+                        key.to_value()
+                    ))
+                    .at(&key.mark)
+                    .help("keep one of the two"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn alias(&mut self, anchor: usize, span: Span) -> Result<(), Error> {
+        let mark = self.mark(span.start);
+        let Some(part) = self.anchors.get(&anchor).cloned() else {
+            return Err(Error::content("this alias stands inside the node it names")
+                .at(&mark)
+                .help("a value cannot contain itself"));
+        };
+        let expanded: usize = self.open.iter().map(|open| open.size).sum();
+        if expanded.saturating_add(part.size) > MAX_EXPANDED {
+            return Err(Error::content(format!(
+                "the aliases of this document expand to more than {MAX_EXPANDED} nodes"
+            ))
+            .at(&mark)
+            .help("write the data out, or nest the aliases less"));
+        }
+        if self.open.len() + part.depth > MAX_DEPTH {
+            return Err(too_deep(&mark));
+        }
+        self.finish(part, 0)
+    }
+
+    /// Hands a finished node to the collection it stands in, or ends the document with it.
+    fn finish(&mut self, part: Part, anchor: usize) -> Result<(), Error> {
+        if anchor > 0 {
+            self.anchors.insert(anchor, part.clone());
+        }
+        let Some(parent) = self.open.last_mut() else {
+            return self.finish_document(part);
+        };
+        parent.size = parent.size.saturating_add(part.size);
+        parent.depth = parent.depth.max(part.depth);
+        match &mut parent.items {
+            Items::List(items) => items.push(part),
+            Items::Map(pairs, key) => match key.take() {
+                None => *key = Some(part),
+                Some(key) => pairs.push((key, part)),
+            },
+        }
+        Ok(())
+    }
+
+    fn finish_document(&mut self, part: Part) -> Result<(), Error> {
+        part.constructed.reject(&part.node.mark)?;
+        let warnings = std::mem::take(&mut self.warnings);
+        self.documents.push(Document {
+            root: part.node,
+            warnings,
+        });
+        self.anchors.clear();
+        Ok(())
+    }
+}
+
+/// Turns the parser's position into a mark.
+pub(super) fn mark_at(file: &Arc<SourceFile>, marker: &Marker) -> Mark {
+    let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    Mark::new(file, number(marker.line().max(1)), number(marker.col() + 1))
+}
+
+fn too_deep(mark: &Mark) -> Error {
+    Error::content(format!("collections nest more than {MAX_DEPTH} deep"))
+        .at(mark)
+        .help("nest the data less")
+}
+
+/// Returns the full name of a tag, `!!` written out: `!vault`, `tag:yaml.org,2002:str`.
+fn tag_name(tag: Option<&Tag>) -> Option<String> {
+    let tag = tag?;
+    let name = format!("{}{}", tag.handle, tag.suffix);
+    // A lone `!` only says "no tag": libyaml resolves the node as if it were not there.
+    (name != "!").then_some(name)
+}
