@@ -3,6 +3,7 @@
 //! The rooms and their arrows are described in ARCHITECTURE.md.
 
 pub mod arguments;
+pub mod config;
 pub mod error;
 pub mod event;
 pub mod node;

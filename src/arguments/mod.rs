@@ -272,6 +272,7 @@ mod tests {
         );
         assert_eq!(args.items, ["a", "b"]);
         assert_eq!(args.r#type.as_deref(), Some("t"));
+        assert_eq!((args.regexp, args.line), (None, None));
         assert_eq!(args.file.mode, Some(Mode::Octal(0o644)));
     }
 
