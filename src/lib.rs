@@ -8,6 +8,7 @@ pub mod error;
 pub mod event;
 pub mod node;
 pub mod playbook;
+pub mod pyregex;
 pub mod redactor;
 pub mod source;
 pub mod value;
