@@ -28,6 +28,8 @@ pub struct TaskInfo {
     /// The task runs in check mode, so `CHECK MODE` markers apply when they are enabled.
     pub check_mode: bool,
     pub handler: bool,
+    /// The task has a `loop` or `with_*`, so its result holds `results` already shown as items.
+    pub looped: bool,
 }
 
 impl TaskInfo {
@@ -67,7 +69,8 @@ pub struct TaskResult {
     pub delegate: Option<Arc<str>>,
     pub task: Arc<TaskInfo>,
     pub status: Status,
-    /// The result dictionary, as it is registered.
+    /// The result dictionary as it is registered, and beside it the display hints
+    /// `_ansible_verbose_always`, `_ansible_verbose_override` and `_ansible_item_label`.
     pub result: Value,
     /// The label of the loop item, for item results.
     pub item: Option<Value>,
@@ -94,12 +97,17 @@ pub struct HostStats {
 pub enum Event {
     PlaybookStarted {
         path: String,
+        n_plays: usize,
     },
     /// `name` is what the banner shows: the play's name or its hosts pattern.
+    ///
+    /// `lockstep` is false under `free` and `host_pinned`, where hosts are at different tasks at
+    /// one time.
     PlayStarted {
         name: String,
         hosts: Vec<Arc<str>>,
         check_mode: bool,
+        lockstep: bool,
     },
     NoHostsMatched,
     NoHostsRemaining,
