@@ -6,6 +6,7 @@ pub mod arguments;
 pub mod config;
 pub mod error;
 pub mod event;
+pub mod executor;
 pub mod node;
 pub mod playbook;
 pub mod pyregex;

@@ -1,0 +1,50 @@
+//! What a run asks the person in front of it, as a trait: `pause`, `vars_prompt`, `--step`.
+//!
+//! The executor never touches a terminal; whoever runs it answers.
+
+use std::time::Duration;
+
+/// One question.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Prompt {
+    pub text: String,
+    /// Show what is typed.
+    pub echo: bool,
+    /// Go on without an answer after this long.
+    pub timeout: Option<Duration>,
+}
+
+/// What came of a question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    Text(String),
+    /// The time was over.
+    TimedOut,
+    /// Nobody can answer: there is no terminal.
+    NoTerminal,
+    /// The user wants the run to end.
+    Aborted,
+}
+
+/// Answers questions. Called from a thread that may block.
+pub trait Prompter: Send + Sync {
+    /// Asks, and waits for the answer.
+    fn ask(&self, prompt: &Prompt) -> Answer;
+
+    /// Tells whether somebody could answer: stdin is a terminal.
+    fn is_interactive(&self) -> bool;
+}
+
+/// A prompter for runs that nobody watches.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unattended;
+
+impl Prompter for Unattended {
+    fn ask(&self, _prompt: &Prompt) -> Answer {
+        Answer::NoTerminal
+    }
+
+    fn is_interactive(&self) -> bool {
+        false
+    }
+}
