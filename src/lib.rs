@@ -11,6 +11,7 @@ pub mod node;
 pub mod playbook;
 pub mod pyregex;
 pub mod redactor;
+pub mod report;
 pub mod source;
 pub mod value;
 pub mod yaml;

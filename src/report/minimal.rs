@@ -1,0 +1,197 @@
+//! The output of ad-hoc runs: ansible's `minimal` and `oneline` callbacks.
+
+use std::io;
+
+use super::diagnostic::{self, render_origin};
+use super::results::{ResultStyle, clean, dump};
+use super::{Painter, Palette, Reporter, Streams, diff};
+use crate::error::Error;
+use crate::event::{Event, Status, TaskResult};
+use crate::value::{Map, Value};
+
+/// Actions whose output is shown as text rather than as a dictionary.
+const TEXT_ACTIONS: [&str; 4] = ["command", "shell", "raw", "script"];
+
+/// Writes one block, or one line, a host.
+pub struct MinimalReporter {
+    pub painter: Painter,
+    pub palette: Palette,
+    pub style: ResultStyle,
+    /// `--one-line`.
+    pub one_line: bool,
+}
+
+impl MinimalReporter {
+    fn finished(&self, result: &TaskResult, streams: &mut Streams<'_>) -> io::Result<()> {
+        let (word, mark, colour) = match result.status {
+            Status::Ok => ("SUCCESS", "SUCCESS", &self.palette.ok),
+            Status::Changed => ("CHANGED", "CHANGED", &self.palette.changed),
+            Status::Skipped => ("SKIPPED", "SKIPPED", &self.palette.skip),
+            Status::Failed | Status::Ignored => ("FAILED", "FAILED!", &self.palette.error),
+            Status::Unreachable | Status::IgnoredUnreachable => {
+                ("UNREACHABLE!", "UNREACHABLE!", &self.palette.unreachable)
+            }
+        };
+        if let Some(error) = &result.error {
+            let text = format!("[ERROR]: {}", render_origin(error));
+            streams.out(&self.painter.paint(&text, &self.palette.error))?;
+        }
+        let map = result.result.as_map().cloned().unwrap_or_default();
+        self.diff(&map, result.diff, streams)?;
+        let action = result.task.action.rsplit('.').next().unwrap_or_default();
+        let is_text = TEXT_ACTIONS.contains(&action) && map.contains_key("rc");
+        let host = &result.host;
+        let text = match (result.status, is_text, self.one_line) {
+            (Status::Skipped, ..) => format!("{host} | SKIPPED"),
+            (_, true, true) => text_line(host, word, &map),
+            (_, true, false) => text_block(host, word, &map),
+            (_, false, one_line) => {
+                let style = ResultStyle {
+                    pretty: Some(!one_line),
+                    ..self.style
+                };
+                format!(
+                    "{host} | {mark} => {}",
+                    dump(&clean(&map, action == "debug"), style)
+                )
+            }
+        };
+        streams.out(&self.painter.paint(&text, colour))
+    }
+
+    fn diff(&self, map: &Map, wanted: bool, streams: &mut Streams<'_>) -> io::Result<()> {
+        let Some(value) = map.get("diff").filter(|_| wanted) else {
+            return Ok(());
+        };
+        let text = diff::render(value, 3, self.style, self.painter, &self.palette);
+        if text.is_empty() {
+            Ok(())
+        } else {
+            streams.out(text.trim_end_matches('\n'))
+        }
+    }
+}
+
+impl Reporter for MinimalReporter {
+    fn report(&mut self, event: &Event, streams: &mut Streams<'_>) -> io::Result<()> {
+        match event {
+            Event::HostFinished(result) => self.finished(result, streams),
+            Event::Warning { message, mark } => {
+                let told = match mark {
+                    Some(mark) => render_origin(&Error::content(message.as_str()).at(mark)),
+                    None => message.clone(),
+                };
+                streams.err(
+                    &self
+                        .painter
+                        .paint(&format!("[WARNING]: {told}"), &self.palette.warn),
+                )
+            }
+            Event::Deprecated { message } => streams.err(&self.painter.paint(
+                &format!("[DEPRECATION WARNING]: {message}"),
+                &self.palette.deprecate,
+            )),
+            Event::Failed(error) => streams.err(&diagnostic::render(error, self.painter)),
+            Event::Verbose {
+                verbosity,
+                host,
+                text,
+            } if *verbosity <= self.style.verbosity => {
+                let line = match host {
+                    Some(host) => format!("<{host}> {text}"),
+                    None => text.clone(),
+                };
+                streams.out(&self.painter.paint(&line, &self.palette.verbose))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn field(map: &Map, name: &str) -> String {
+    map.get(name).map(Value::to_string).unwrap_or_default()
+}
+
+fn text_block(host: &str, word: &str, map: &Map) -> String {
+    format!(
+        "{host} | {word} | rc={} >>\n{}{}{}",
+        field(map, "rc"),
+        field(map, "stdout"),
+        field(map, "stderr"),
+        field(map, "msg"),
+    )
+}
+
+fn text_line(host: &str, word: &str, map: &Map) -> String {
+    let escaped = |name: &str| field(map, name).replace('\n', "\\n").replace('\r', "\\r");
+    let stderr = match escaped("stderr") {
+        text if text.is_empty() => text,
+        text => format!(" (stderr) {text}"),
+    };
+    format!(
+        "{host} | {word} | rc={} | (stdout) {}{stderr}",
+        field(map, "rc"),
+        escaped("stdout")
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::default::tests::{plain_palette, result, task};
+    use super::*;
+    use crate::redactor::Redactor;
+
+    fn check(one_line: bool, action: &str, status: Status, json: &str, expected: &str) {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let redactor = Redactor::default();
+        let mut reporter = MinimalReporter {
+            painter: Painter::new(false),
+            palette: plain_palette(),
+            style: ResultStyle::default(),
+            one_line,
+        };
+        let event = Event::HostFinished(result(&task("", action, false), status, json));
+        reporter
+            .report(&event, &mut Streams::new(&mut out, &mut err, &redactor))
+            .unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_command_shows_its_output_as_text() {
+        let json = r#"{"rc":0,"stdout":"a\nb","stderr":"","msg":""}"#;
+        check(
+            false,
+            "command",
+            Status::Changed,
+            json,
+            "web1 | CHANGED | rc=0 >>\na\nb\n",
+        );
+        check(
+            true,
+            "command",
+            Status::Changed,
+            json,
+            "web1 | CHANGED | rc=0 | (stdout) a\\nb\n",
+        );
+    }
+
+    #[test]
+    fn another_module_shows_its_result_as_json() {
+        let json = r#"{"ping":"pong","changed":false}"#;
+        check(
+            false,
+            "ping",
+            Status::Ok,
+            json,
+            "web1 | SUCCESS => {\n    \"changed\": false,\n    \"ping\": \"pong\"\n}\n",
+        );
+        check(
+            true,
+            "ping",
+            Status::Ok,
+            json,
+            "web1 | SUCCESS => {\"changed\": false, \"ping\": \"pong\"}\n",
+        );
+    }
+}
