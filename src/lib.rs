@@ -13,5 +13,6 @@ pub mod pyregex;
 pub mod redactor;
 pub mod report;
 pub mod source;
+pub mod transport;
 pub mod value;
 pub mod yaml;

@@ -1,0 +1,146 @@
+//! Banner, key exchange and the host key check: everything before the login, within one limit.
+
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use russh::client::{Config, DisconnectReason, Handle, Handler, Session};
+use russh::keys::PublicKeyOrCertificate;
+use russh::{SshId, cipher};
+
+use super::TransportError;
+use super::dial::Stream;
+use super::host_key::{Acceptance, Trust};
+use super::{Failure, Link, Settings, Stage};
+
+/// What each side may send before it waits for the other to make room: at 100 ms round trip
+/// this still carries 40 MB/s.
+const WINDOW: u32 = 4 << 20;
+/// What OpenSSH sends and takes at most in one packet.
+const PACKET: u32 = 32 << 10;
+/// Messages of a channel that wait for its task.
+const CHANNEL_BUFFER: usize = 16;
+
+/// Exchanges keys over `stream` and accepts or refuses the server's host key.
+pub(super) async fn shake_hands(
+    settings: &Settings,
+    stream: Stream,
+    link: &Link,
+) -> Result<(Handle<Verifier>, Acceptance), TransportError> {
+    let verdict = Arc::new(Mutex::new(None));
+    let verifier = Verifier {
+        trust: Arc::clone(&settings.trust),
+        known_name: settings.known_name(),
+        ciphers_chosen: settings.ciphers_chosen,
+        verdict: Arc::clone(&verdict),
+        link: link.clone(),
+        alive: settings.alive_limit(),
+    };
+    let shaking = russh::client::connect_stream(config(settings), stream, verifier);
+    let outcome = tokio::time::timeout(settings.timeout, shaking)
+        .await
+        .map_err(|_| link.timeout(Stage::Handshake, settings.timeout))?;
+    let verdict = verdict
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take();
+    match (verdict, outcome) {
+        (Some(Err(failure)), _) => Err(link.error(failure)),
+        (Some(Ok(acceptance)), Ok(handle)) => Ok((handle, acceptance)),
+        (_, Err(error)) => Err(link.broken(Stage::Handshake, &error)),
+        (None, Ok(_)) => Err(link.error(Failure::Protocol {
+            detail: "the server showed no host key".to_owned(),
+        })),
+    }
+}
+
+fn config(settings: &Settings) -> Arc<Config> {
+    let (interval, count) = settings.alive.unzip();
+    Arc::new(Config {
+        client_id: SshId::Standard(Cow::Borrowed(concat!(
+            "SSH-2.0-backstay_",
+            env!("CARGO_PKG_VERSION")
+        ))),
+        window_size: WINDOW,
+        maximum_packet_size: PACKET,
+        channel_buffer_size: CHANNEL_BUFFER,
+        preferred: settings.algorithms.clone(),
+        keepalive_interval: interval,
+        keepalive_max: count.unwrap_or_default(),
+        ..Config::default()
+    })
+}
+
+/// What became of the host key check, for the one who waits for the handshake.
+type Verdict = Option<Result<Acceptance, Failure>>;
+
+/// Answers russh's questions about one connection.
+pub(super) struct Verifier {
+    trust: Arc<Trust>,
+    known_name: String,
+    /// The user named the ciphers, and so answers for them.
+    ciphers_chosen: bool,
+    verdict: Arc<Mutex<Verdict>>,
+    link: Link,
+    /// How long the server may be silent before keepalive gives up.
+    alive: Duration,
+}
+
+impl Verifier {
+    fn decide(&self, verdict: Result<Acceptance, Failure>) {
+        *self.verdict.lock().unwrap_or_else(PoisonError::into_inner) = Some(verdict);
+    }
+}
+
+impl Handler for Verifier {
+    type Error = russh::Error;
+
+    async fn check_server_key(
+        &mut self,
+        shown: &PublicKeyOrCertificate,
+    ) -> Result<bool, Self::Error> {
+        let verdict = self.trust.judge(&self.known_name, shown);
+        let accepted = verdict.is_ok();
+        self.decide(verdict.map_err(Failure::HostKey));
+        Ok(accepted)
+    }
+
+    /// Refuses what CVE-2023-48795 (Terrapin) needs: a cipher it works on and a server that
+    /// does not speak the strict key exchange against it.
+    async fn kex_done(
+        &mut self,
+        _shared_secret: Option<&[u8]>,
+        names: &russh::Names,
+        _session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        if names.strict_kex() || self.ciphers_chosen || names.cipher != cipher::CHACHA20_POLY1305 {
+            return Ok(());
+        }
+        self.decide(Err(Failure::Protocol {
+            detail: "it offers only a cipher that needs the strict key exchange \
+                     (CVE-2023-48795), which it does not know"
+                .to_owned(),
+        }));
+        Err(russh::Error::Kex)
+    }
+
+    /// Remembers why the connection ended, for the errors of whatever was under way.
+    async fn disconnected(
+        &mut self,
+        reason: DisconnectReason<Self::Error>,
+    ) -> Result<(), Self::Error> {
+        let stage = Stage::Running;
+        self.link.ended(match reason {
+            DisconnectReason::ReceivedDisconnect(info) => Failure::Closed {
+                stage,
+                said: Some(info.message).filter(|text| !text.is_empty()),
+            },
+            DisconnectReason::Error(russh::Error::KeepaliveTimeout) => Failure::Timeout {
+                stage: Stage::Keepalive,
+                after: self.alive,
+            },
+            DisconnectReason::Error(error) => self.link.broken(stage, &error).failure,
+        });
+        Ok(())
+    }
+}
