@@ -5,10 +5,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use saphyr_parser::ScalarStyle;
-
 use super::hint;
 use super::reader::{Dialect, Part};
 use super::scalar::{self, Scalar};
@@ -16,6 +12,8 @@ use crate::error::Error;
 use crate::node::{Kind, Node};
 use crate::source::Mark;
 use crate::value::Value;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 
 const CORE: &str = "tag:yaml.org,2002:";
 
@@ -38,22 +36,6 @@ const KNOWN_TAGS: [&str; 16] = [
     "!!python/dict",
     "!!python/unicode",
 ];
-
-/// Whether a scalar was written plain.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Style {
-    Plain,
-    Quoted,
-}
-
-impl From<ScalarStyle> for Style {
-    fn from(style: ScalarStyle) -> Self {
-        match style {
-            ScalarStyle::Plain => Self::Plain,
-            _ => Self::Quoted,
-        }
-    }
-}
 
 /// What a scalar is besides its kind; the special two have a meaning as keys only.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -88,18 +70,19 @@ pub(super) struct BuiltMap {
     pub(super) duplicates: Vec<Node>,
 }
 
-/// Returns what a scalar is under its tag, its style and its text.
+/// Returns what a scalar is under its tag and text; untagged, it is resolved when it is plain.
 pub(super) fn scalar(
     text: &str,
-    style: Style,
+    is_plain: bool,
     tag: Option<&str>,
     dialect: Dialect,
     mark: &Mark,
 ) -> Result<(Kind, Constructed), Error> {
     let Some(tag) = tag else {
-        return Ok(match style {
-            Style::Plain => resolved(text),
-            Style::Quoted => (Kind::Text(text.into()), Constructed::Plain),
+        return Ok(if is_plain {
+            resolved(text)
+        } else {
+            (Kind::Text(text.into()), Constructed::Plain)
         });
     };
     if dialect.ansible_tags {
@@ -118,8 +101,8 @@ pub(super) fn scalar(
         Some("str" | "python/unicode" | "timestamp") => Some(Kind::Text(text.into())),
         Some("null") => Some(Kind::Null),
         Some("bool") => soft_bool(text),
-        Some("int") => scalar::integer_value(text).map(Kind::Int),
-        Some("float") => scalar::float_value(text).map(Kind::Float),
+        Some("int") => scalar::integer_value(text.trim()).map(Kind::Int),
+        Some("float") => scalar::float_value(text.trim()).map(Kind::Float),
         Some("binary") => binary(text),
         Some("merge") => return Ok((Kind::Text(text.into()), Constructed::Merge)),
         Some("seq" | "map" | "set" | "omap" | "pairs" | "python/dict") => {
@@ -230,8 +213,10 @@ fn unique(pairs: Pairs) -> Result<(Pairs, Vec<Node>), Error> {
                 kept.push((key, value));
             }
             Some(&place) => {
-                duplicates.push(key.clone());
-                kept[place] = (key, value);
+                // Python keeps the first of two equal keys; its mark would point at a lost value.
+                kept[place].0.mark = key.mark.clone();
+                kept[place].1 = value;
+                duplicates.push(key);
             }
         }
     }

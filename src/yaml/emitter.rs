@@ -137,7 +137,8 @@ impl Item {
     }
 
     fn text(text: &str, style: &YamlStyle) -> Self {
-        let has_break = text.contains(is_break);
+        // Ansible's dumper asks for `\n` and the Unicode breaks, but not for `\r`.
+        let has_break = text.contains(['\n', '\u{85}', '\u{2028}', '\u{2029}']);
         let is_block = has_break && style.multi_line != MultiLine::Quoted;
         let text = if is_block && style.multi_line == MultiLine::LossyBlock {
             block_text(text)
@@ -369,7 +370,8 @@ struct Emitter {
     whitespace: bool,
     /// Whether only blanks and indicators stand on the line so far.
     indention: bool,
-    /// Whether a block scalar kept its trailing breaks, so that its end must be marked.
+    /// Whether the last block scalar kept its trailing breaks: libyaml then marks the end of the
+    /// document, also when other nodes follow.
     open_ended: bool,
 }
 
@@ -755,7 +757,6 @@ impl Emitter {
         self.put_all(text);
         self.whitespace = is_blank;
         self.indention = self.indention && is_indention;
-        self.open_ended = false;
     }
 
     fn put(&mut self, character: char) {

@@ -5,23 +5,21 @@
 
 use std::sync::Arc;
 
-use saphyr_parser::ScanError;
-
 use super::reader::mark_at;
 use crate::error::Error;
 use crate::node::Node;
 use crate::source::{Mark, SourceFile};
 
-/// Turns the parser's error into ours.
-pub(super) fn syntax_error(file: &Arc<SourceFile>, error: &ScanError) -> Error {
-    let mark = last_place(file, mark_at(file, error.marker()));
+/// Turns libyaml's error into ours.
+pub(super) fn syntax_error(file: &Arc<SourceFile>, error: &libyaml_safer::Error) -> Error {
+    let position = error.problem_mark().unwrap_or_default();
+    let mark = last_place(file, mark_at(file, &position));
     let line = mark.line_text().unwrap_or("");
-    if let Some(found) = classic_mistake(line, &mark, error.info()) {
+    if let Some(found) = classic_mistake(line, &mark, error.problem()) {
         return found;
     }
-    let told = plain_words(error.info());
-    let told = Error::content(told).at(&mark);
-    match advice(error.info()) {
+    let told = Error::content(plain_words(error.context(), error.problem())).at(&mark);
+    match advice(error.problem()) {
         Some(help) => told.help(help),
         None => told,
     }
@@ -32,6 +30,11 @@ pub(super) fn unhashable(key: &Node) -> Error {
     let line = key.mark.line_text().unwrap_or("");
     if let Some(found) = unquoted_template(line, &key.mark) {
         return found;
+    }
+    if key.as_map().is_some() && line.contains("{{") {
+        return Error::content("a template must be quoted")
+            .at(&key.mark)
+            .help("write `\"{{ … }}\"`");
     }
     Error::content(format!("{} cannot be a key", key.kind_name()))
         .at(&key.mark)
@@ -61,7 +64,6 @@ fn is_printable(character: char) -> bool {
     matches!(character,
         '\t' | '\n' | '\r' | ' '..='~' | '\u{85}' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}'
         | '\u{10000}'..)
-        && character != '\u{feff}'
 }
 
 /// Moves a mark behind the end of the text to the last line that has any.
@@ -146,29 +148,27 @@ fn unbalanced_quotes(line: &str, mark: &Mark) -> Option<Error> {
 }
 
 fn second_colon(line: &str, mark: &Mark, info: &str) -> Option<Error> {
-    if !info.contains("mapping values are not allowed")
-        && !info.contains("illegal placement of ':'")
-    {
+    if !info.contains("mapping values are not allowed") {
         return None;
     }
     let start = value_start(line);
-    let colon = line[start..].find(": ").or_else(|| {
-        line.trim_end()
-            .ends_with(':')
-            .then(|| line[start..].trim_end().len().saturating_sub(1))
-    })?;
-    if start == line.len() - line.trim_start().len() {
-        return Some(
+    let value = line[start..].trim_end();
+    let colon = value
+        .find(": ")
+        .or_else(|| value.ends_with(':').then(|| value.len() - 1));
+    let indent = line.len() - line.trim_start().len();
+    match colon {
+        Some(colon) if start > indent => Some(
+            Error::content("a colon followed by a space starts a new key here")
+                .at(&at_column(mark, line, start + colon))
+                .help("quote the value when the colon belongs to it"),
+        ),
+        _ => Some(
             Error::content("a key cannot stand here")
-                .at(&at_column(mark, line, start))
+                .at(&at_column(mark, line, indent))
                 .help("check the indentation: keys of one mapping start in the same column"),
-        );
+        ),
     }
-    Some(
-        Error::content("a colon followed by a space starts a new key here")
-            .at(&at_column(mark, line, start + colon))
-            .help("quote the value when the colon belongs to it"),
-    )
 }
 
 /// Returns where the value begins, behind indentation, list dashes and one `key: `.
@@ -199,55 +199,83 @@ fn at_column(mark: &Mark, line: &str, byte: usize) -> Mark {
     )
 }
 
-/// Returns the parser's finding as one of our messages.
-fn plain_words(info: &str) -> String {
-    let told = info
-        .strip_prefix("while ")
-        .and_then(|rest| rest.split_once(", "))
-        .map_or(info, |(_, found)| found);
-    told.trim_end_matches('.')
+/// Returns libyaml's finding as one of our messages.
+fn plain_words(context: Option<&str>, problem: &str) -> String {
+    if let Some((_, words, _)) = known(problem) {
+        return (*words).to_string();
+    }
+    let problem = problem
         .replace(['\'', '"'], "`")
-        .replace("<document start>", "a new document")
+        .replace("hexdecimal", "hexadecimal");
+    match context {
+        Some(context) => format!("{problem} {context}"),
+        None => problem,
+    }
 }
 
-fn advice(info: &str) -> Option<&'static str> {
-    let table = [
-        (
-            "unknown anchor",
-            "an anchor `&name` must stand before its alias `*name`",
-        ),
-        (
-            "simple key",
-            "a key needs a `:` behind it, and its value on the same line or indented",
-        ),
-        (
-            "expected key",
-            "check the indentation: keys of one mapping start in the same column",
-        ),
-        (
-            "expected '-'",
-            "check the indentation: items of one list start in the same column",
-        ),
-        ("unexpected end of stream", "close the quote"),
-        (
-            "escape",
-            "in double quotes write a backslash as `\\\\`, or use single quotes",
-        ),
-        ("recursion limit", "nest the data less"),
-        ("block sequence entries", "start the list on its own line"),
-        ("unexpected character", "quote the value"),
-        (
-            "',' or ']'",
-            "close the `[`, and separate its items with `,`",
-        ),
-        (
-            "',' or '}'",
-            "close the `{`, and separate its items with `,`",
-        ),
-        ("<document start>", "check the indentation"),
-    ];
-    table
+fn advice(problem: &str) -> Option<&'static str> {
+    known(problem).map(|(_, _, help)| *help)
+}
+
+const COLUMNS: &str = "check the indentation: keys of one mapping start in the same column";
+
+/// What libyaml says, what we say, and what to do about it.
+const FINDINGS: [(&str, &str, &str); 11] = [
+    (
+        "could not find expected ':'",
+        "expected a `:` behind this key",
+        "text goes on only where it is indented; a key needs a `:`",
+    ),
+    ("did not find expected key", "expected a key here", COLUMNS),
+    (
+        "did not find expected '-'",
+        "expected a list item here",
+        "check the indentation: items of one list start in the same column",
+    ),
+    (
+        "unexpected end of stream",
+        "this quote is never closed",
+        "close the quote",
+    ),
+    (
+        "unknown escape character",
+        "this escape is unknown in double quotes",
+        "write a backslash as `\\\\`, or use single quotes",
+    ),
+    (
+        "hexdecimal number",
+        "this escape needs hexadecimal digits",
+        "write a backslash as `\\\\`, or use single quotes",
+    ),
+    (
+        "block sequence entries",
+        "a list cannot start on this line",
+        "start the list on its own line",
+    ),
+    (
+        "cannot start any token",
+        "this character cannot start a value",
+        "quote the value",
+    ),
+    (
+        "',' or ']'",
+        "expected `,` or `]` here",
+        "close the `[`, and separate its items with `,`",
+    ),
+    (
+        "',' or '}'",
+        "expected `,` or `}` here",
+        "close the `{`, and separate its items with `,`",
+    ),
+    (
+        "<document start>",
+        "the document has ended before this",
+        "check the indentation, and that brackets and quotes are closed once",
+    ),
+];
+
+fn known(problem: &str) -> Option<&'static (&'static str, &'static str, &'static str)> {
+    FINDINGS
         .iter()
-        .find(|(found, _)| info.contains(found))
-        .map(|(_, help)| *help)
+        .find(|(found, _, _)| problem.contains(found))
 }

@@ -21,7 +21,8 @@ pub(super) fn parse(file: &Arc<SourceFile>) -> Option<Node> {
         text,
         at: 0,
         line: 1,
-        line_start: 0,
+        counted: 0,
+        column: 1,
         depth: 0,
     };
     let root = reader.value()?;
@@ -34,8 +35,9 @@ struct Reader<'text> {
     text: &'text str,
     at: usize,
     line: u32,
-    /// The byte at which the current line begins.
-    line_start: usize,
+    /// The byte up to which characters of the line were counted, and its column.
+    counted: usize,
+    column: u32,
     depth: usize,
 }
 
@@ -57,24 +59,19 @@ impl Reader<'_> {
             self.at += 1;
             if byte == b'\n' {
                 self.line += 1;
-                self.line_start = self.at;
+                self.counted = self.at;
+                self.column = 1;
             }
         }
     }
 
-    fn mark(&self) -> Mark {
-        // One long line would make counting characters quadratic; ASCII needs no counting.
-        let before = &self.text.as_bytes()[self.line_start..self.at];
-        let column = if before.len() < 4096 {
-            self.text[self.line_start..self.at].chars().count()
-        } else {
-            before.len()
-        };
-        Mark::new(
-            self.file,
-            self.line,
-            u32::try_from(column + 1).unwrap_or(u32::MAX),
-        )
+    fn mark(&mut self) -> Mark {
+        let passed = self.text[self.counted..self.at].chars().count();
+        self.counted = self.at;
+        self.column = self
+            .column
+            .saturating_add(u32::try_from(passed).unwrap_or(u32::MAX));
+        Mark::new(self.file, self.line, self.column)
     }
 
     fn value(&mut self) -> Option<Node> {

@@ -1,4 +1,4 @@
-//! Builds node trees from the parser's events: nesting, anchors, aliases and documents.
+//! Builds node trees from libyaml's events: nesting, anchors, aliases and documents.
 //!
 //! Iterative, with a bound on depth and on what aliases expand to, so hostile text ends in an
 //! error and never in a full stack or memory. What a tag or a scalar means is `construct`'s.
@@ -6,9 +6,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use saphyr_parser::{Event, Marker, Parser, Span, Tag};
+use libyaml_safer::{Encoding, Event, EventData, Parser};
 
-use super::construct::{self, Constructed, Style};
+use super::construct::{self, Constructed};
 use super::{Document, DuplicateKeys, ReadOptions, hint};
 use crate::error::Error;
 use crate::node::{Kind, Node};
@@ -38,9 +38,13 @@ pub(super) fn read(
         return Err(vec![error]);
     }
     let mut reader = Reader::new(file, dialect, single);
-    for event in Parser::new_from_str(text) {
+    let mut bytes = text.as_bytes();
+    let mut parser: Parser<&mut &[u8]> = Parser::new();
+    parser.set_encoding(Encoding::Utf8);
+    parser.set_input_string(&mut bytes);
+    for event in parser {
         let step = match event {
-            Ok((event, span)) => reader.take(event, span),
+            Ok(event) => reader.take(event),
             Err(error) => Err(hint::syntax_error(file, &error)),
         };
         if let Err(error) = step {
@@ -68,7 +72,7 @@ pub(super) struct Part {
 /// A collection that is still open.
 struct Open {
     mark: Mark,
-    anchor: usize,
+    anchor: Option<String>,
     tag: Option<String>,
     makes_unsafe: bool,
     size: usize,
@@ -81,12 +85,19 @@ enum Items {
     Map(Vec<(Part, Part)>, Option<Part>),
 }
 
+/// What an anchor names.
+enum Anchor {
+    /// A node that is still being read.
+    Open,
+    Finished(Part),
+}
+
 struct Reader<'file> {
     file: &'file Arc<SourceFile>,
     dialect: Dialect,
     single: bool,
     open: Vec<Open>,
-    anchors: HashMap<usize, Part>,
+    anchors: HashMap<String, Anchor>,
     warnings: Vec<(String, Mark)>,
     documents: Vec<Document>,
     errors: Vec<Error>,
@@ -106,48 +117,65 @@ impl<'file> Reader<'file> {
         }
     }
 
-    fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Error> {
-        match event {
-            Event::DocumentStart(_) if self.single && !self.documents.is_empty() => {
+    fn take(&mut self, event: Event) -> Result<(), Error> {
+        let mark = mark_at(self.file, &event.start_mark);
+        match event.data {
+            EventData::DocumentStart { .. } if self.single && !self.documents.is_empty() => {
                 return Err(
                     Error::content("expected a single document, but found another one")
-                        .at(&self.mark(span.start))
+                        .at(&mark)
                         .help("keep one document to a file; remove the `---` in between"),
                 );
             }
-            Event::Scalar(text, style, anchor, tag) => {
-                let mark = self.mark(span.start);
-                let tag = tag_name(tag.as_deref());
-                let part = self.scalar(&text, style.into(), tag.as_deref(), &mark);
+            EventData::Scalar {
+                anchor,
+                tag,
+                value,
+                plain_implicit,
+                ..
+            } => {
+                self.declare(anchor.as_deref(), &mark)?;
+                let tag = real_tag(tag);
+                let part = self.scalar(&value, plain_implicit, tag.as_deref(), &mark);
                 self.finish(part, anchor)?;
             }
-            Event::SequenceStart(anchor, tag) => {
-                self.start(Items::List(Vec::new()), anchor, tag.as_deref(), span)?;
+            EventData::SequenceStart { anchor, tag, .. } => {
+                self.start(Items::List(Vec::new()), anchor, tag, mark)?;
             }
-            Event::MappingStart(anchor, tag) => {
-                self.start(Items::Map(Vec::new(), None), anchor, tag.as_deref(), span)?;
+            EventData::MappingStart { anchor, tag, .. } => {
+                self.start(Items::Map(Vec::new(), None), anchor, tag, mark)?;
             }
-            Event::SequenceEnd | Event::MappingEnd => self.end()?,
-            Event::Alias(anchor) => self.alias(anchor, span)?,
-            Event::Nothing
-            | Event::StreamStart
-            | Event::StreamEnd
-            | Event::DocumentStart(_)
-            | Event::DocumentEnd => {}
+            EventData::SequenceEnd | EventData::MappingEnd => self.end()?,
+            EventData::Alias { anchor } => self.alias(&anchor, &mark)?,
+            EventData::StreamStart { .. }
+            | EventData::StreamEnd
+            | EventData::DocumentStart { .. }
+            | EventData::DocumentEnd { .. } => {}
         }
         Ok(())
     }
 
-    fn mark(&self, marker: Marker) -> Mark {
-        mark_at(self.file, &marker)
+    /// Notes an anchor whose node is not finished yet.
+    fn declare(&mut self, anchor: Option<&str>, mark: &Mark) -> Result<(), Error> {
+        let Some(name) = anchor else { return Ok(()) };
+        if self
+            .anchors
+            .insert(name.to_string(), Anchor::Open)
+            .is_some()
+        {
+            return Err(Error::content(format!("the anchor `&{name}` stands twice"))
+                .at(mark)
+                .help("give each anchor a name of its own"));
+        }
+        Ok(())
     }
 
     fn is_unsafe(&self) -> bool {
         self.open.iter().any(|open| open.makes_unsafe)
     }
 
-    fn scalar(&mut self, text: &str, style: Style, tag: Option<&str>, mark: &Mark) -> Part {
-        let built = construct::scalar(text, style, tag, self.dialect, mark);
+    fn scalar(&mut self, text: &str, is_plain: bool, tag: Option<&str>, mark: &Mark) -> Part {
+        let built = construct::scalar(text, is_plain, tag, self.dialect, mark);
         let (kind, constructed) = built.unwrap_or_else(|error| {
             self.errors.push(error);
             (Kind::Null, Constructed::Plain)
@@ -167,15 +195,15 @@ impl<'file> Reader<'file> {
     fn start(
         &mut self,
         items: Items,
-        anchor: usize,
-        tag: Option<&Tag>,
-        span: Span,
+        anchor: Option<String>,
+        tag: Option<String>,
+        mark: Mark,
     ) -> Result<(), Error> {
-        let mark = self.mark(span.start);
+        self.declare(anchor.as_deref(), &mark)?;
         if self.open.len() >= MAX_DEPTH {
             return Err(too_deep(&mark));
         }
-        let tag = tag_name(tag);
+        let tag = real_tag(tag);
         let makes_unsafe = self.dialect.ansible_tags && tag.as_deref() == Some("!unsafe");
         let tag = if makes_unsafe { None } else { tag };
         self.open.push(Open {
@@ -240,31 +268,43 @@ impl<'file> Reader<'file> {
         Ok(())
     }
 
-    fn alias(&mut self, anchor: usize, span: Span) -> Result<(), Error> {
-        let mark = self.mark(span.start);
-        let Some(part) = self.anchors.get(&anchor).cloned() else {
-            return Err(Error::content("this alias stands inside the node it names")
-                .at(&mark)
-                .help("a value cannot contain itself"));
+    fn alias(&mut self, name: &str, mark: &Mark) -> Result<(), Error> {
+        let part = match self.anchors.get(name) {
+            Some(Anchor::Finished(part)) => part.clone(),
+            Some(Anchor::Open) => {
+                return Err(
+                    Error::content(format!("`*{name}` stands inside the node it names"))
+                        .at(mark)
+                        .help("a value cannot contain itself"),
+                );
+            }
+            None => {
+                return Err(Error::content(format!(
+                    "no anchor `&{name}` stands before this alias"
+                ))
+                .at(mark)
+                .suggest(name, self.anchors.keys().map(String::as_str))
+                .help("an anchor must stand before its aliases; quote the value if it is text"));
+            }
         };
         let expanded: usize = self.open.iter().map(|open| open.size).sum();
         if expanded.saturating_add(part.size) > MAX_EXPANDED {
             return Err(Error::content(format!(
                 "the aliases of this document expand to more than {MAX_EXPANDED} nodes"
             ))
-            .at(&mark)
+            .at(mark)
             .help("write the data out, or nest the aliases less"));
         }
         if self.open.len() + part.depth > MAX_DEPTH {
-            return Err(too_deep(&mark));
+            return Err(too_deep(mark));
         }
-        self.finish(part, 0)
+        self.finish(part, None)
     }
 
     /// Hands a finished node to the collection it stands in, or ends the document with it.
-    fn finish(&mut self, part: Part, anchor: usize) -> Result<(), Error> {
-        if anchor > 0 {
-            self.anchors.insert(anchor, part.clone());
+    fn finish(&mut self, part: Part, anchor: Option<String>) -> Result<(), Error> {
+        if let Some(name) = anchor {
+            self.anchors.insert(name, Anchor::Finished(part.clone()));
         }
         let Some(parent) = self.open.last_mut() else {
             return self.finish_document(part);
@@ -293,10 +333,10 @@ impl<'file> Reader<'file> {
     }
 }
 
-/// Turns the parser's position into a mark.
-pub(super) fn mark_at(file: &Arc<SourceFile>, marker: &Marker) -> Mark {
-    let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-    Mark::new(file, number(marker.line().max(1)), number(marker.col() + 1))
+/// Turns libyaml's position into a mark.
+pub(super) fn mark_at(file: &Arc<SourceFile>, position: &libyaml_safer::Mark) -> Mark {
+    let number = |count: u64| u32::try_from(count + 1).unwrap_or(u32::MAX);
+    Mark::new(file, number(position.line), number(position.column))
 }
 
 fn too_deep(mark: &Mark) -> Error {
@@ -305,10 +345,7 @@ fn too_deep(mark: &Mark) -> Error {
         .help("nest the data less")
 }
 
-/// Returns the full name of a tag, `!!` written out: `!vault`, `tag:yaml.org,2002:str`.
-fn tag_name(tag: Option<&Tag>) -> Option<String> {
-    let tag = tag?;
-    let name = format!("{}{}", tag.handle, tag.suffix);
-    // A lone `!` only says "no tag": libyaml resolves the node as if it were not there.
-    (name != "!").then_some(name)
+/// Returns a tag unless it is a lone `!`, which libyaml reads as none.
+fn real_tag(tag: Option<String>) -> Option<String> {
+    tag.filter(|tag| tag != "!")
 }
