@@ -1,1 +1,3 @@
 //! The one integration test binary; each file below is a user-visible feature.
+
+mod yaml;
