@@ -1,0 +1,312 @@
+//! Owner, group, mode, times, flags and labels of what exists.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Gid, Mode as Bits, Uid};
+
+use crate::arguments::{FileAttributes, Mode};
+use crate::transaction::journal::{OldAttributes, UndoRecord};
+use crate::value::Map;
+
+use super::permissions::symbolic_mode;
+use super::place::{Place, handle_path};
+use super::write::timestamps;
+use super::{Follow, Machine, MachineError, Metadata, Reason, Result, Timestamp, flags, selinux};
+
+/// Attributes to set; `None` leaves one alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attributes {
+    pub mode: Option<u32>,
+    pub uid: Option<u32>,
+    pub gid: Option<u32>,
+    /// Access and modification time.
+    pub times: Option<[Timestamp; 2]>,
+}
+
+/// What the shared file options changed, with the two halves of Ansible's diff.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AttributeChange {
+    pub changed: bool,
+    pub before: Map,
+    pub after: Map,
+}
+
+impl AttributeChange {
+    fn note(
+        &mut self,
+        name: &str,
+        before: impl Into<crate::value::Value>,
+        after: impl Into<crate::value::Value>,
+    ) {
+        self.changed = true;
+        self.before.insert(name.into(), before.into());
+        self.after.insert(name.into(), after.into());
+    }
+}
+
+impl Machine {
+    /// Sets attributes where they differ, and tells whether any did.
+    ///
+    /// Linux keeps no mode for a link: with [`Follow::No`] a link's is left alone.
+    pub fn set_attributes(
+        &mut self,
+        path: &Path,
+        wanted: &Attributes,
+        follow: Follow,
+    ) -> Result<bool> {
+        let failed = |error: io::Error| MachineError::io("change attributes of", path, error);
+        let path = &self.subject(path, follow)?;
+        let place = Place::of(path).map_err(failed)?;
+        let found = place.metadata().map_err(failed)?;
+        let found = found.ok_or_else(|| failed(rustix::io::Errno::NOENT.into()))?;
+        let change = difference(&found, wanted);
+        if change == Attributes::default() {
+            return Ok(false);
+        }
+        let record = UndoRecord::Attributes {
+            path: place.path.clone(),
+            before: replaced(&found, &change),
+        };
+        self.record(path, record)?;
+        change_attributes(&place, &change).map_err(failed)?;
+        Ok(true)
+    }
+
+    /// Brings a file in line with the shared options (`mode`, `owner`, `group` …) as Ansible's
+    /// `set_fs_attributes_if_different` does, and returns what changed.
+    pub fn apply_file_attributes(
+        &mut self,
+        path: &Path,
+        attributes: &FileAttributes,
+        follow: Follow,
+    ) -> Result<AttributeChange> {
+        let path = self.subject(path, follow)?;
+        let mut change = AttributeChange::default();
+        let Some(found) = self.symlink_metadata(&path)? else {
+            return Err(MachineError::io(
+                "change attributes of",
+                &path,
+                rustix::io::Errno::NOENT,
+            ));
+        };
+        self.apply_label(&path, attributes, &mut change)?;
+        let wanted = self.wanted(&path, attributes, &found, &mut change)?;
+        self.set_attributes(&path, &wanted, Follow::No)?;
+        self.apply_flags(&path, attributes, &mut change)?;
+        Ok(change)
+    }
+
+    /// Returns the mode that the option asks for on a file that is as `found` says.
+    pub fn wanted_mode(&self, path: &Path, mode: &Mode, found: &Metadata) -> Result<u32> {
+        match mode {
+            Mode::Octal(mode) => Ok(*mode),
+            Mode::Preserve => Ok(found.mode),
+            Mode::Symbolic(text) => symbolic_mode(text, found.mode, found.kind, self.umask)
+                .map_err(|why| MachineError::said("change mode of", path.display(), why)),
+        }
+    }
+
+    /// Returns the flags of a file; `None` where the file system has none.
+    pub fn file_flags(&self, path: &Path) -> Option<super::FileFlags> {
+        flags::read(path).ok().flatten()
+    }
+
+    fn subject(&mut self, path: &Path, follow: Follow) -> Result<PathBuf> {
+        match follow {
+            Follow::Yes => self.real_path(path),
+            Follow::No => Ok(path.to_owned()),
+        }
+    }
+
+    fn wanted(
+        &mut self,
+        path: &Path,
+        attributes: &FileAttributes,
+        found: &Metadata,
+        change: &mut AttributeChange,
+    ) -> Result<Attributes> {
+        let mut wanted = Attributes::default();
+        if let Some(owner) = &attributes.owner {
+            let uid = self
+                .user_id(owner)
+                .ok_or_else(|| unknown("chown", "user", owner))?;
+            wanted.uid = Some(uid);
+            if uid != found.uid {
+                change.note("owner", found.uid, uid);
+            }
+        }
+        if let Some(group) = &attributes.group {
+            let gid = self
+                .group_id(group)
+                .ok_or_else(|| unknown("chgrp", "group", group))?;
+            wanted.gid = Some(gid);
+            if gid != found.gid {
+                change.note("group", found.gid, gid);
+            }
+        }
+        if let Some(mode) = &attributes.mode {
+            let mode = self.wanted_mode(path, mode, found)?;
+            wanted.mode = Some(mode);
+            if mode != found.mode && !found.is_link() {
+                change.note("mode", octal(found.mode), octal(mode));
+            }
+        }
+        Ok(wanted)
+    }
+
+    fn apply_label(
+        &mut self,
+        path: &Path,
+        attributes: &FileAttributes,
+        change: &mut AttributeChange,
+    ) -> Result<()> {
+        let Some((before, after)) = self.selinux_wanted(path, attributes)? else {
+            return Ok(());
+        };
+        let failed = |error: io::Error| MachineError::io("change context of", path, error);
+        let old = OldAttributes {
+            selinux: selinux::read(path).map_err(failed)?,
+            ..OldAttributes::default()
+        };
+        self.record_attributes(path, old)?;
+        selinux::write(path, &after).map_err(failed)?;
+        change.note("secontext", split_context(&before), split_context(&after));
+        Ok(())
+    }
+
+    fn apply_flags(
+        &mut self,
+        path: &Path,
+        attributes: &FileAttributes,
+        change: &mut AttributeChange,
+    ) -> Result<()> {
+        let Some(asked) = &attributes.attributes else {
+            return Ok(());
+        };
+        let failed = |error: io::Error| MachineError::io("change flags of", path, error);
+        let Some(before) = flags::read(path).map_err(failed)? else {
+            return Err(MachineError::said(
+                "change flags of",
+                path.display(),
+                "its file system has none",
+            ));
+        };
+        let wanted = before.change(asked).map_err(|letter| {
+            MachineError::said(
+                "change flags of",
+                path.display(),
+                format!("`{letter}` is no flag of chattr"),
+            )
+        })?;
+        if wanted == before {
+            return Ok(());
+        }
+        let old = OldAttributes {
+            flags: Some(before.0),
+            ..OldAttributes::default()
+        };
+        self.record_attributes(path, old)?;
+        flags::write(path, wanted).map_err(failed)?;
+        change.note("attributes", before.letters(), spelled(asked));
+        Ok(())
+    }
+
+    fn record_attributes(&mut self, path: &Path, before: OldAttributes) -> Result<()> {
+        let failed = |error: io::Error| MachineError::io("change attributes of", path, error);
+        let path = Place::of(path).map_err(failed)?.path;
+        let record = UndoRecord::Attributes {
+            path: path.clone(),
+            before,
+        };
+        self.record(&path, record)
+    }
+}
+
+/// Returns a mode as Ansible prints it.
+fn octal(mode: u32) -> String {
+    format!("0{mode:03o}")
+}
+
+fn spelled(asked: &str) -> String {
+    if asked.starts_with(['+', '-', '=']) {
+        asked.to_owned()
+    } else {
+        format!("={asked}")
+    }
+}
+
+fn split_context(context: &str) -> crate::value::Value {
+    crate::value::Value::list(context.splitn(4, ':'))
+}
+
+/// Says in Ansible's words that `chown` or `chgrp` got a name that nobody knows.
+fn unknown(program: &str, what: &str, name: &str) -> MachineError {
+    MachineError {
+        action: "change owner to",
+        object: name.to_owned(),
+        reason: Reason::Verbatim(format!("{program} failed: failed to look up {what} {name}")),
+        help: None,
+    }
+}
+
+/// Returns what of `wanted` differs from what is there.
+pub(super) fn difference(found: &Metadata, wanted: &Attributes) -> Attributes {
+    let uid = wanted.uid.filter(|uid| *uid != found.uid);
+    let gid = wanted.gid.filter(|gid| *gid != found.gid);
+    // The kernel takes set-id bits away from a file that changes hands.
+    let loses_bits = (uid.is_some() || gid.is_some()) && found.mode & 0o6000 != 0;
+    Attributes {
+        mode: wanted
+            .mode
+            .filter(|mode| (*mode != found.mode || loses_bits) && !found.is_link()),
+        uid,
+        gid,
+        times: wanted
+            .times
+            .filter(|times| *times != [found.atime, found.mtime]),
+    }
+}
+
+/// Returns the old values of what changes; a new owner may cost the set-id bits too.
+fn replaced(found: &Metadata, change: &Attributes) -> OldAttributes {
+    let owner = change.uid.is_some() || change.gid.is_some();
+    OldAttributes {
+        mode: (change.mode.is_some() || owner).then_some(found.mode),
+        uid: change.uid.map(|_| found.uid),
+        gid: change.gid.map(|_| found.gid),
+        times: change
+            .times
+            .map(|_| [found.atime, found.mtime].map(|time| (time.seconds, time.nanoseconds))),
+        ..OldAttributes::default()
+    }
+}
+
+/// Changes the owner first, because that takes set-id bits away.
+fn change_attributes(place: &Place, change: &Attributes) -> io::Result<()> {
+    let uid = change.uid.map(Uid::from_raw);
+    let gid = change.gid.map(Gid::from_raw);
+    let nofollow = AtFlags::SYMLINK_NOFOLLOW;
+    if uid.is_some() || gid.is_some() {
+        rustix::fs::chownat(place.directory(), &place.name, uid, gid, nofollow)?;
+    }
+    if let Some(mode) = change.mode {
+        change_mode(place, mode)?;
+    }
+    if let Some(times) = change.times {
+        rustix::fs::utimensat(place.directory(), &place.name, &timestamps(times), nofollow)?;
+    }
+    Ok(())
+}
+
+/// Changes the mode through a handle, because `fchmodat` would follow a link put there meanwhile.
+fn change_mode(place: &Place, mode: u32) -> io::Result<()> {
+    let handle = place.handle()?;
+    let now: Metadata = (&rustix::fs::fstat(&handle)?).into();
+    if now.is_link() {
+        return Err(rustix::io::Errno::LOOP.into());
+    }
+    let bits = Bits::from_raw_mode(mode);
+    Ok(rustix::fs::chmod(handle_path(handle.as_fd()), bits)?)
+}

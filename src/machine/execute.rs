@@ -1,0 +1,106 @@
+//! Running programs that change the target.
+
+use std::path::Path;
+
+use crate::transaction::journal::{Undo, UndoRecord, UndoStep};
+
+use super::command::RunError;
+use super::{Command, Machine, MachineError, Output, Reason, Result};
+
+/// What a program changes, and what undoes it.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Something unknown.
+    Opaque { what: String },
+    /// Something that these steps, in this order, bring back.
+    Compensated { what: String, undo: Vec<UndoStep> },
+    /// Something whose undoing the user declared.
+    Declared { what: String, undo: Vec<UndoStep> },
+}
+
+impl Effect {
+    /// Makes an effect that nobody can undo.
+    pub fn opaque(what: impl Into<String>) -> Self {
+        Self::Opaque { what: what.into() }
+    }
+
+    /// Makes an effect that one command undoes.
+    pub fn compensated<I, S>(what: impl Into<String>, argv: I) -> Self
+    where
+        I: IntoIterator<Item = S>,
+        S: Into<String>,
+    {
+        Self::Compensated {
+            what: what.into(),
+            undo: vec![UndoStep {
+                argv: argv.into_iter().map(Into::into).collect(),
+            }],
+        }
+    }
+
+    fn into_record(self) -> UndoRecord {
+        let (what, undo) = match self {
+            Self::Opaque { what } => (what, Undo::Opaque),
+            Self::Compensated { what, undo } => (what, Undo::Compensated(undo)),
+            Self::Declared { what, undo } => (what, Undo::Declared(undo)),
+        };
+        UndoRecord::Effect { what, undo }
+    }
+}
+
+/// What came of a program that changes the target.
+#[derive(Clone, Debug)]
+pub enum Execution {
+    /// It ran.
+    Done(Output),
+    /// Check mode: it would have run.
+    Predicted,
+}
+
+impl Execution {
+    /// Returns the output of a program that ran.
+    pub fn output(self) -> Option<Output> {
+        match self {
+            Self::Done(output) => Some(output),
+            Self::Predicted => None,
+        }
+    }
+}
+
+impl Machine {
+    /// Runs a program that changes the target; the effect is in the undo log before it starts.
+    pub fn execute(&mut self, command: &Command, effect: Effect) -> Result<Execution> {
+        let program = command.program().to_owned();
+        self.record(Path::new(&program), effect.into_record())?;
+        self.run_program(command).map(Execution::Done)
+    }
+
+    pub(super) fn run_program(&mut self, command: &Command) -> Result<Output> {
+        self.check_cancelled()?;
+        let umask = self.options.umask;
+        let command = match umask {
+            Some(umask) => &command.clone().default_umask(umask),
+            None => command,
+        };
+        command
+            .run(&self.options.environment, &self.options.cancellation)
+            .map_err(|error| run_error(command, error))
+    }
+}
+
+fn run_error(command: &Command, error: RunError) -> MachineError {
+    let program = Path::new(command.program());
+    match error {
+        RunError::Spawn(error) => MachineError {
+            help: None,
+            ..MachineError::io("run", program, error)
+        },
+        RunError::TimedOut => MachineError::said("run", program.display(), "it ran out of time"),
+        RunError::Cancelled => MachineError {
+            action: "run",
+            object: program.display().to_string(),
+            reason: Reason::Cancelled,
+            help: None,
+        },
+    }
+}

@@ -1,0 +1,122 @@
+//! The only door to the target: every change to its files and processes goes through here.
+//!
+//! A module asks (`metadata`, `read`, `query` …) and changes (`write`, `remove`, `execute` …), and
+//! need not know whether it runs for real. Each change is put into the undo log before it
+//! happens. Knows no module, no controller and no protocol.
+
+mod accounts;
+mod attributes;
+mod backup;
+mod command;
+mod content;
+mod digest;
+mod error;
+mod execute;
+mod extended;
+mod flags;
+mod metadata;
+mod path;
+mod permissions;
+mod place;
+mod query;
+mod selinux;
+mod temporary;
+mod tree;
+mod words;
+mod write;
+
+use crate::transaction::journal::{UndoLog, UndoRecord, Untracked};
+
+pub use accounts::{Group, User};
+pub use attributes::{AttributeChange, Attributes};
+pub use command::{Cancellation, Command, Output};
+pub use content::{Content, ContentId, ContentSource, NoContents};
+pub use digest::{Algorithm, Hasher, hex};
+pub use error::{MachineError, Reason, Result, reason_text};
+pub use execute::{Effect, Execution};
+pub use flags::FileFlags;
+pub use metadata::{DirEntry, FileKind, Follow, Metadata, Timestamp};
+pub use permissions::symbolic_mode;
+pub use temporary::{TemporaryDir, TemporaryFile};
+pub use words::split_words;
+pub use write::NewFile;
+
+/// What one task's machine is made of.
+pub struct MachineOptions {
+    /// The task's `environment`, over the agent's own.
+    pub environment: Vec<(String, String)>,
+    /// Receives a record before each change.
+    pub undo: Box<dyn UndoLog>,
+    /// Gives out the controller's bytes.
+    pub contents: Box<dyn ContentSource>,
+    /// The umask of new files and programs, when it is not the agent's own.
+    pub umask: Option<u32>,
+    /// Ends the task from outside.
+    pub cancellation: Cancellation,
+    /// A private directory for temporary files in which programs may run.
+    pub scratch: Option<std::path::PathBuf>,
+    /// The task wants diffs; modules skip the work otherwise.
+    pub diff: bool,
+}
+
+impl Default for MachineOptions {
+    fn default() -> Self {
+        Self {
+            environment: Vec::new(),
+            undo: Box::new(Untracked),
+            contents: Box::new(NoContents),
+            umask: None,
+            cancellation: Cancellation::default(),
+            scratch: None,
+            diff: false,
+        }
+    }
+}
+
+/// The target as one task sees and changes it.
+pub struct Machine {
+    options: MachineOptions,
+    umask: u32,
+}
+
+impl Machine {
+    /// Opens the machine for one task.
+    pub fn new(options: MachineOptions) -> Self {
+        let umask = options.umask.unwrap_or_else(permissions::process_umask);
+        Self { options, umask }
+    }
+
+    /// Tells whether the task wants diffs.
+    pub fn wants_diff(&self) -> bool {
+        self.options.diff
+    }
+
+    /// Returns the umask of new files.
+    pub fn umask(&self) -> u32 {
+        self.umask
+    }
+
+    /// Fails when the task was cancelled; for long loops of a module.
+    pub fn check_cancelled(&self) -> Result<()> {
+        if self.options.cancellation.is_cancelled() {
+            return Err(MachineError {
+                action: "finish",
+                object: "task".into(),
+                reason: Reason::Cancelled,
+                help: None,
+            });
+        }
+        Ok(())
+    }
+
+    /// Puts a change into the undo log; the change must come after.
+    fn record(&mut self, path: &std::path::Path, record: UndoRecord) -> Result<()> {
+        self.options
+            .undo
+            .append(record)
+            .map_err(|error| MachineError::io("keep the old state of", path, error))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,60 @@
+//! The modules: what each does to the target, one file each, registered by one line here.
+//!
+//! A module is a function from its arguments and a machine to what happened. It never prints,
+//! never templates and knows no controller.
+
+mod outcome;
+mod ping;
+
+use crate::arguments::ArgumentSpec;
+use crate::machine::Machine;
+use crate::value::Map;
+
+pub use outcome::{Diff, Failure, ModuleResult, Outcome};
+
+/// One module, as both ends see it.
+#[derive(Debug)]
+pub struct Module {
+    /// The short name, without collection.
+    pub name: &'static str,
+    pub spec: &'static ArgumentSpec,
+    pub run: fn(&mut Machine, &Map) -> ModuleResult,
+}
+
+/// Declares a module from its options' type and its function.
+macro_rules! module {
+    ($file:ident, $arguments:ident) => {
+        Module {
+            name: $file::$arguments::SPEC.module,
+            spec: &$file::$arguments::SPEC,
+            run: |machine, given| $file::run(machine, $file::$arguments::parse(given)?),
+        }
+    };
+}
+
+/// All modules, in alphabetical order.
+const MODULES: &[Module] = &[module!(ping, PingArgs)];
+
+/// Finds a module by its short name.
+pub fn find(name: &str) -> Option<&'static Module> {
+    MODULES.iter().find(|module| module.name == name)
+}
+
+/// Lists all modules in alphabetical order.
+pub fn all() -> impl Iterator<Item = &'static Module> {
+    MODULES.iter()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modules_are_listed_in_order_and_once() {
+        let names: Vec<_> = all().map(|module| module.name).collect();
+        let mut sorted = names.clone();
+        sorted.sort_unstable();
+        sorted.dedup();
+        assert_eq!(names, sorted);
+    }
+}

@@ -1,0 +1,5 @@
+//! Transactions: what it takes to put a host back where it was.
+//!
+//! Knows no module, no transport and no executor.
+
+pub mod journal;
