@@ -18,4 +18,5 @@ pub mod source;
 pub mod transaction;
 pub mod transport;
 pub mod value;
+pub mod vault;
 pub mod yaml;
