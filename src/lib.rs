@@ -15,6 +15,7 @@ pub mod pyregex;
 pub mod redactor;
 pub mod report;
 pub mod source;
+pub mod template;
 pub mod transaction;
 pub mod transport;
 pub mod value;

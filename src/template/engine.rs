@@ -1,0 +1,454 @@
+//! The door of the room: renders source nodes, conditions, expressions and template files.
+//!
+//! Compiled texts are kept for the life of the process. An engine is cheap to clone, so whoever
+//! runs a task gives it the services of that task.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::compile::{Mode, SyntaxError, compile};
+use super::finish::Finish;
+use super::header::{Overrides, has_header};
+use super::run::Run;
+use super::runtime::{Evaluated, Fault, Origin, Val, Words};
+use super::scope::Scope;
+use super::services::{LookupError, Services};
+use super::syntax::Program;
+use super::{TemplateError, is_template, lookup};
+use crate::error::Error;
+use crate::node::{Kind, Node};
+use crate::source::SourceFile;
+use crate::value::{Map, Value};
+
+/// What a node rendered to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Rendered {
+    Value(Value),
+    /// The whole value is `omit`: whoever asked leaves it out.
+    Omit,
+}
+
+impl Rendered {
+    /// Returns the value, or `None` when it is omitted.
+    pub fn into_value(self) -> Option<Value> {
+        match self {
+            Self::Value(value) => Some(value),
+            Self::Omit => None,
+        }
+    }
+}
+
+/// How the template module and the template lookup read a file.
+#[derive(Clone, Debug, Default)]
+pub struct TemplateOptions {
+    /// Jinja's settings by the module's names: `trim_blocks`, `variable_start_string` ...
+    pub settings: Map,
+}
+
+type Programs = HashMap<(Arc<str>, Mode), Result<Arc<Program>, SyntaxError>>;
+
+/// Renders templates.
+#[derive(Clone)]
+pub struct Engine {
+    programs: Arc<Mutex<Programs>>,
+    services: Arc<dyn Services>,
+    allow_broken_conditionals: bool,
+}
+
+impl Engine {
+    /// Makes an engine that asks `services` for all it does not do itself.
+    pub fn new(services: Arc<dyn Services>) -> Self {
+        Self {
+            programs: Arc::default(),
+            services,
+            allow_broken_conditionals: false,
+        }
+    }
+
+    /// Returns an engine with the same compiled texts and other services.
+    #[must_use]
+    pub fn with_services(&self, services: Arc<dyn Services>) -> Self {
+        Self {
+            services,
+            ..self.clone()
+        }
+    }
+
+    /// Takes any value's truth as a condition's answer, as `ALLOW_BROKEN_CONDITIONALS` asks.
+    #[must_use]
+    pub fn allow_broken_conditionals(mut self, allow: bool) -> Self {
+        self.allow_broken_conditionals = allow;
+        self
+    }
+
+    pub(super) fn services(&self) -> &dyn Services {
+        &*self.services
+    }
+
+    /// Renders a node: templates inside are evaluated, omitted entries dropped.
+    pub fn render(&self, node: &Node, scope: &dyn Scope) -> Result<Rendered, TemplateError> {
+        let run = Run::new(self, scope);
+        let val = Val::of_node(node, None, None);
+        let finished = run.finish(&val);
+        match finished.map_err(|fault| told(&fault, node))? {
+            Some(value) => Ok(Rendered::Value(value)),
+            None => Ok(Rendered::Omit),
+        }
+    }
+
+    /// Evaluates a bare expression.
+    pub fn expression(&self, text: &str, scope: &dyn Scope) -> Result<Value, TemplateError> {
+        let run = Run::new(self, scope);
+        let origin = Rc::new(Origin::Unknown);
+        run.evaluate(&text.trim().into(), &Mode::Expression, &origin, None)
+            .and_then(|val| run.finish(&val))
+            .map(Option::unwrap_or_default)
+            .map_err(|fault| fault.to_error())
+    }
+
+    /// Evaluates one condition of `when`, `until`, `changed_when`, `failed_when` or `that`.
+    pub fn condition(&self, node: &Node, scope: &dyn Scope) -> Result<bool, TemplateError> {
+        let run = Run::new(self, scope);
+        let text = match &node.kind {
+            Kind::Bool(flag) => return Ok(*flag),
+            Kind::Null => return self.empty_condition(node),
+            Kind::Text(text) => text.trim(),
+            _ if self.allow_broken_conditionals => {
+                let val = Val::of_node(node, None, None);
+                return run.truth(&val).map_err(|fault| told(&fault, node));
+            }
+            _ => {
+                return Err(
+                    TemplateError::new("Conditional expressions must be strings.").at(&node.mark),
+                );
+            }
+        };
+        if text.is_empty() {
+            return self.empty_condition(node);
+        }
+        let origin = Rc::new(Origin::Node(node.clone()));
+        let answer = self
+            .conditional(&run, text, &origin)
+            .map_err(|fault| while_evaluating(told(&fault, node)))?;
+        match answer {
+            None => self.empty_condition(node),
+            Some(Value::Bool(flag)) => Ok(flag),
+            Some(other) if self.allow_broken_conditionals => Ok(other.is_truthy()),
+            Some(other) => Err(TemplateError::new(format!(
+                "Conditional result ({}) was derived from value of type '{}' at '{}'. Conditionals must have a boolean result.",
+                if other.is_truthy() { "True" } else { "False" },
+                other.python_type(),
+                node.mark
+            ))
+            .at(&node.mark)),
+        }
+    }
+
+    /// Evaluates a condition's text; `None` when it turns out to be empty.
+    fn conditional(
+        &self,
+        run: &Run<'_>,
+        text: &str,
+        origin: &Rc<Origin>,
+    ) -> Evaluated<Option<Value>> {
+        let mut expression: Arc<str> = text.into();
+        if is_all_template(text) {
+            let val = run.evaluate(&expression, &Mode::Value, origin, None)?;
+            match run.finish(&val)? {
+                Some(Value::String(inner)) => expression = inner.trim().into(),
+                other => return Ok(other.filter(|value| !matches!(value, Value::Null))),
+            }
+            if expression.is_empty() {
+                return Ok(None);
+            }
+        }
+        let val = run.evaluate(&expression, &Mode::Condition, origin, None)?;
+        Ok(Some(run.finish(&val)?.unwrap_or_default()))
+    }
+
+    fn empty_condition(&self, node: &Node) -> Result<bool, TemplateError> {
+        if self.allow_broken_conditionals {
+            return Ok(true);
+        }
+        Err(TemplateError::new("Empty conditional expressions are not allowed.").at(&node.mark))
+    }
+
+    /// Renders a template file to text, as the template module does.
+    pub fn template_text(
+        &self,
+        file: &Arc<SourceFile>,
+        options: &TemplateOptions,
+        scope: &dyn Scope,
+    ) -> Result<String, TemplateError> {
+        Ok(match self.template_value(file, options, scope)? {
+            Value::Null => String::new(),
+            value => value.to_string(),
+        })
+    }
+
+    /// Renders a template file; a file that is one expression keeps the expression's type.
+    pub fn template_value(
+        &self,
+        file: &Arc<SourceFile>,
+        options: &TemplateOptions,
+        scope: &dyn Scope,
+    ) -> Result<Value, TemplateError> {
+        let in_file =
+            |message: String| TemplateError::new(message).at(&crate::source::Mark::start_of(file));
+        let mut overrides = Overrides::default();
+        for (name, value) in &options.settings {
+            overrides
+                .set(&name.to_string(), value)
+                .map_err(|message| in_file(format!("Syntax error in template: {message}")))?;
+        }
+        let body = overrides
+            .apply_header(&file.text)
+            .map_err(|message| in_file(format!("Syntax error in template: {message}")))?;
+        let skipped = u32::from(has_header(&file.text));
+        let newline = Arc::clone(&overrides.newline);
+        let run = Run::new(self, scope);
+        let origin = Rc::new(Origin::File(Arc::clone(file), skipped));
+        let mode = Mode::File(Arc::new(overrides));
+        let value = run
+            .evaluate(&body.into(), &mode, &origin, None)
+            .and_then(|val| run.finish(&val))
+            .map_err(|fault| fault.to_error())?
+            .unwrap_or_default();
+        Ok(match value {
+            Value::String(text) if &*newline != "\n" => text.replace('\n', &newline).into(),
+            value => value,
+        })
+    }
+
+    /// Runs a lookup plugin for a `with_NAME` loop.
+    pub fn lookup(
+        &self,
+        plugin: &str,
+        terms: Vec<Value>,
+        options: Map,
+        scope: &dyn Scope,
+    ) -> Result<Vec<Value>, TemplateError> {
+        let run = Run::new(self, scope);
+        lookup::run(&run, plugin, terms, options, true).map_err(|error| match error {
+            LookupError::Template(error) => error,
+            LookupError::Failed(message) => {
+                TemplateError::new(format!("The lookup plugin '{plugin}' failed: {message}"))
+            }
+        })
+    }
+
+    /// Compiles everything in a node that is a template, without evaluating any of it.
+    pub fn check(&self, node: &Node) -> Vec<Error> {
+        let mut errors = Vec::new();
+        self.check_into(node, &mut errors);
+        errors
+    }
+
+    fn check_into(&self, node: &Node, errors: &mut Vec<Error>) {
+        match &node.kind {
+            Kind::Text(text) if is_template(text) => {
+                errors.extend(self.syntax_error(text, &Mode::Value, node));
+            }
+            Kind::List(items) => {
+                for item in items.iter() {
+                    self.check_into(item, errors);
+                }
+            }
+            Kind::Map(pairs) => {
+                for (_, value) in pairs.iter() {
+                    self.check_into(value, errors);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Compiles a condition, or each of a list of them, without evaluating it.
+    pub fn check_condition(&self, node: &Node) -> Vec<Error> {
+        match &node.kind {
+            Kind::List(items) => items
+                .iter()
+                .flat_map(|item| self.check_condition(item))
+                .collect(),
+            Kind::Text(text) if is_all_template(text.trim()) => self.check(node),
+            Kind::Text(text) if !text.trim().is_empty() => {
+                let text = text.trim().into();
+                self.syntax_error(&text, &Mode::Condition, node)
+                    .into_iter()
+                    .collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn syntax_error(&self, text: &Arc<str>, mode: &Mode, node: &Node) -> Option<Error> {
+        let error = self.program(text, mode).err()?;
+        let fault = Fault {
+            words: Words::Failure(error.message),
+            origin: Rc::new(Origin::Node(node.clone())),
+            place: error.place,
+            trail: Vec::new(),
+            help: error.help,
+        };
+        Some(fault.to_error().into())
+    }
+
+    /// Returns the compiled text; compiles it when it is new.
+    pub(super) fn program(
+        &self,
+        text: &Arc<str>,
+        mode: &Mode,
+    ) -> Result<Arc<Program>, SyntaxError> {
+        let key = (Arc::clone(text), mode.clone());
+        let locked = || self.programs.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = locked().get(&key) {
+            return known.clone();
+        }
+        let compiled = match mode {
+            Mode::Value if has_header(text) => compile_with_header(text),
+            _ => compile(text, mode),
+        }
+        .map(Arc::new);
+        locked().insert(key, compiled.clone());
+        compiled
+    }
+}
+
+fn compile_with_header(text: &str) -> Result<Program, SyntaxError> {
+    let mut overrides = Overrides::default();
+    let body = overrides
+        .apply_header(text)
+        .map_err(|message| SyntaxError {
+            message: format!("Syntax error in template: {message}"),
+            place: None,
+            help: None,
+        })?;
+    compile(body, &Mode::File(Arc::new(overrides)))
+}
+
+/// Tells whether a condition is wrapped in template markers as a whole.
+fn is_all_template(text: &str) -> bool {
+    has_header(text)
+        || (["{{", "{%", "{#"]
+            .iter()
+            .any(|start| text.starts_with(start))
+            && ["}}", "%}", "#}"].iter().any(|end| text.ends_with(end)))
+}
+
+fn told(fault: &Fault, node: &Node) -> TemplateError {
+    fault.to_error().at(&node.mark)
+}
+
+fn while_evaluating(mut error: TemplateError) -> TemplateError {
+    if error.undefined {
+        error.message = format!("Error while evaluating conditional: {}", error.message);
+    }
+    error
+}
+
+#[cfg(test)]
+mod tests {
+    use indexmap::IndexMap;
+
+    use super::*;
+    use crate::source::Mark;
+    use crate::template::{Binding, Isolated};
+
+    fn source(text: &str) -> Node {
+        let file = SourceFile::new("a.yml", format!("x: {text}\n"));
+        Node::text(Mark::new(&file, 1, 4), text)
+    }
+
+    fn scope() -> IndexMap<Arc<str>, Binding> {
+        let braces = Value::from("{{ boom }}");
+        [
+            ("n".into(), Binding::Final(1.into())),
+            ("data".into(), Binding::Final(braces)),
+            ("list".into(), Binding::Final(Value::list([1, 2]))),
+            ("indirect".into(), Binding::Source(source("{{ n + 1 }}"))),
+            ("broken".into(), Binding::Source(source("{{ gone.a }}"))),
+            ("a".into(), Binding::Source(source("{{ b }}"))),
+            ("b".into(), Binding::Source(source("{{ a }}"))),
+        ]
+        .into_iter()
+        .collect()
+    }
+
+    fn render(text: &str) -> Result<Value, TemplateError> {
+        let engine = Engine::new(Arc::new(Isolated));
+        engine
+            .render(&source(text), &scope())
+            .map(|rendered| rendered.into_value().unwrap_or_default())
+    }
+
+    #[test]
+    fn a_lone_expression_keeps_its_type_and_text_around_it_makes_text() {
+        assert_eq!(render("{{ list }}"), Ok(Value::list([1, 2])));
+        assert_eq!(render("{{ n }}"), Ok(1.into()));
+        assert_eq!(render("{{ n }} {{ list }}"), Ok("1 [1, 2]".into()));
+        assert_eq!(render("{{ n == 1 }}"), Ok(true.into()));
+    }
+
+    #[test]
+    fn variables_are_rendered_when_read_and_data_never_is() {
+        assert_eq!(render("{{ indirect * 2 }}"), Ok(4.into()));
+        assert_eq!(render("{{ data }}"), Ok("{{ boom }}".into()));
+    }
+
+    #[test]
+    fn undefined_chains_until_it_is_used_and_then_says_who() {
+        assert_eq!(render("{{ broken.b.c | default('x') }}"), Ok("x".into()));
+        let error = render("{{ 1 if broken else 2 }}").unwrap_err();
+        assert!(error.is_undefined());
+        assert_eq!(error.message, "'gone' is undefined");
+        assert_eq!(error.trail, ["broken".into()]);
+        assert_eq!(
+            error.mark.map(|mark| mark.to_string()),
+            Some("a.yml:1:7".into())
+        );
+    }
+
+    #[test]
+    fn a_variable_that_reads_itself_is_told_with_its_chain() {
+        assert_eq!(
+            render("{{ a }}").unwrap_err().message,
+            "Recursive loop detected in template: a -> b -> a"
+        );
+    }
+
+    #[test]
+    fn an_unknown_filter_is_found_without_running_anything() {
+        let engine = Engine::new(Arc::new(Isolated));
+        let errors = engine.check(&source("{{ nothing | defualt('x') }}"));
+        assert_eq!(errors.len(), 1);
+        assert_eq!(
+            errors[0].message,
+            "Syntax error in template: No filter named 'defualt'."
+        );
+        assert_eq!(errors[0].help.as_deref(), Some("did you mean `default`?"));
+    }
+
+    #[test]
+    fn a_condition_must_be_a_boolean() {
+        let engine = Engine::new(Arc::new(Isolated));
+        assert_eq!(
+            engine.condition(&source("n == 1 and n is defined"), &scope()),
+            Ok(true)
+        );
+        assert_eq!(
+            engine
+                .condition(&source("gone"), &scope())
+                .unwrap_err()
+                .message,
+            "Error while evaluating conditional: 'gone' is undefined"
+        );
+        assert_eq!(
+            engine
+                .condition(&source("'text'"), &scope())
+                .unwrap_err()
+                .message,
+            "Conditional result (True) was derived from value of type 'str' at 'a.yml:1:4'. Conditionals must have a boolean result."
+        );
+    }
+}

@@ -1,0 +1,94 @@
+//! The filters of ansible.builtin and Jinja, one family a file.
+//!
+//! Most work on final values alone; those that read lazily, keep `omit` or call other filters
+//! run on the values of the render.
+
+mod selection;
+mod values;
+
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
+use super::call::{Bound, Call, Parameters};
+use super::frame::Frame;
+use super::runtime::{Evaluated, Val};
+use super::syntax::Place;
+use crate::value::Value;
+
+/// One filter.
+#[derive(Debug)]
+pub(super) struct Filter {
+    pub(super) name: &'static str,
+    pub(super) parameters: Parameters,
+    /// Whether an undefined input or argument is its business.
+    pub(super) takes_undefined: bool,
+    pub(super) body: FilterBody,
+}
+
+#[derive(Debug)]
+pub(super) enum FilterBody {
+    /// Works on final values.
+    Data(fn(&Call<'_>) -> Result<Value, String>),
+    /// Works on the values of the render.
+    Running(fn(&mut Frame<'_>, Val, Bound<Val>, Place) -> Evaluated),
+}
+
+const fn data(
+    name: &'static str,
+    parameters: &'static str,
+    function: fn(&Call<'_>) -> Result<Value, String>,
+) -> Filter {
+    Filter {
+        name,
+        parameters: Parameters::new(parameters),
+        takes_undefined: false,
+        body: FilterBody::Data(function),
+    }
+}
+
+const fn running(
+    name: &'static str,
+    parameters: &'static str,
+    function: fn(&mut Frame<'_>, Val, Bound<Val>, Place) -> Evaluated,
+) -> Filter {
+    Filter {
+        name,
+        parameters: Parameters::new(parameters),
+        takes_undefined: false,
+        body: FilterBody::Running(function),
+    }
+}
+
+impl Filter {
+    const fn with_undefined(mut self) -> Self {
+        self.takes_undefined = true;
+        self
+    }
+}
+
+const FAMILIES: [&[Filter]; 2] = [selection::FILTERS, values::FILTERS];
+
+fn table() -> &'static HashMap<&'static str, &'static Filter> {
+    static TABLE: OnceLock<HashMap<&'static str, &'static Filter>> = OnceLock::new();
+    TABLE.get_or_init(|| {
+        FAMILIES
+            .iter()
+            .flat_map(|family| family.iter())
+            .map(|filter| (filter.name, filter))
+            .collect()
+    })
+}
+
+/// Returns the filter of that name, short or full.
+pub(super) fn find(name: &str) -> Option<&'static Filter> {
+    let short = name
+        .strip_prefix("ansible.builtin.")
+        .or_else(|| name.strip_prefix("ansible.legacy."))
+        .unwrap_or(name);
+    table().get(short).copied()
+}
+
+/// Returns the names of all filters.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    table().keys().copied()
+}

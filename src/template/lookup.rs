@@ -1,0 +1,175 @@
+//! `lookup`, `query` and `q`: arguments out to the lookup plugins, results back.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+
+use super::call::Given;
+use super::finish::Finish;
+use super::frame::Frame;
+use super::run::Run;
+use super::runtime::{Evaluated, Val, Words};
+use super::scope::{Binding, Layers, Scope};
+use super::services::{LookupCall, LookupError, Reader};
+use super::syntax::Place;
+use super::{TemplateError, TemplateOptions};
+use crate::error::nearest;
+use crate::source::SourceFile;
+use crate::value::{Map, Value};
+
+/// Calls the lookup plugin the first argument names.
+pub(super) fn call(
+    frame: &mut Frame<'_>,
+    mut given: Given<Val>,
+    mut wants_list: bool,
+    place: Place,
+) -> Evaluated {
+    if given.positional.is_empty() {
+        return Err(frame.raised(
+            place,
+            "_lookup() missing 1 required positional argument: 'plugin_name'",
+        ));
+    }
+    let plugin = given.positional.remove(0);
+    let plugin = frame.run.text_of(&plugin)?;
+    if let Some(fault) = given.first_undefined(&Val::Omit)
+        && plugin != "vars"
+    {
+        return Ok(Val::Undefined(fault));
+    }
+    let mut options = Map::new();
+    let mut errors = String::from("strict");
+    for (name, val) in &given.named {
+        match &**name {
+            "wantlist" => wants_list = frame.run.truth(val)?,
+            "errors" => errors = frame.run.text_of(val)?,
+            _ => {
+                options.insert(Value::String(Arc::clone(name)), frame.run.data(val)?);
+            }
+        }
+    }
+    let terms = given
+        .positional
+        .iter()
+        .map(|term| frame.run.data(term))
+        .collect::<Evaluated<Vec<Value>>>()?;
+    let result = run(frame.run, &plugin, terms, options, false);
+    let values = match result {
+        Ok(values) => values,
+        Err(LookupError::Template(error)) => return Err(placed(frame, error, place)),
+        Err(LookupError::Failed(message)) if errors == "ignore" || errors == "warn" => {
+            if errors == "warn" {
+                frame.run.engine.services().warn(format!(
+                    "An error occurred while running the lookup plugin '{plugin}': {message}"
+                ));
+            }
+            return Ok(if wants_list {
+                Val::list([])
+            } else {
+                Value::Null.into()
+            });
+        }
+        Err(LookupError::Failed(message)) => {
+            return Err(frame.failed(
+                place,
+                format!("The lookup plugin '{plugin}' failed: {message}"),
+            ));
+        }
+    };
+    Ok(Val::Data(if wants_list {
+        values.into()
+    } else {
+        joined(values)
+    }))
+}
+
+/// One result stands alone, texts are joined by commas, anything else stays a list.
+fn joined(mut values: Vec<Value>) -> Value {
+    if values.len() == 1 {
+        return values.remove(0);
+    }
+    let texts: Option<Vec<&str>> = values.iter().map(Value::as_str).collect();
+    match texts {
+        Some(texts) if !texts.is_empty() => texts.join(",").into(),
+        _ => values.into(),
+    }
+}
+
+/// Runs a lookup plugin by its short or full name.
+pub(super) fn run(
+    run: &Run<'_>,
+    plugin: &str,
+    terms: Vec<Value>,
+    options: Map,
+    from_loop: bool,
+) -> Result<Vec<Value>, LookupError> {
+    let services = run.engine.services();
+    let name = short_name(plugin);
+    if !services.lookup_names().contains(&name) {
+        let mut error = TemplateError::new(format!("The lookup plugin '{plugin}' was not found."));
+        error.help = nearest(name, services.lookup_names().iter().copied())
+            .map(|near| format!("did you mean `{near}`?"));
+        return Err(LookupError::Template(error));
+    }
+    services.lookup(LookupCall {
+        name,
+        terms,
+        options,
+        from_loop,
+        reader: &RunReader { run },
+    })
+}
+
+fn short_name(name: &str) -> &str {
+    name.strip_prefix("ansible.builtin.")
+        .or_else(|| name.strip_prefix("ansible.legacy."))
+        .unwrap_or(name)
+}
+
+fn placed(frame: &Frame<'_>, error: TemplateError, place: Place) -> Rc<super::runtime::Fault> {
+    let words = if error.undefined {
+        Words::Undefined(error.message)
+    } else {
+        Words::Failure(error.message)
+    };
+    let mut fault = frame.run.fault(words, &frame.origin, Some(place));
+    if let Some(fault) = Rc::get_mut(&mut fault) {
+        fault.help = error.help;
+    }
+    fault
+}
+
+struct RunReader<'a> {
+    run: &'a Run<'a>,
+}
+
+impl Reader for RunReader<'_> {
+    fn variable(&self, name: &str) -> Result<Option<Value>, TemplateError> {
+        self.run
+            .variable(None, name)
+            .and_then(|val| match val {
+                Some(val) => self.run.data(&val).map(Some),
+                None => Ok(None),
+            })
+            .map_err(|fault| fault.to_error())
+    }
+
+    fn names(&self) -> Vec<Arc<str>> {
+        self.run.scope.names()
+    }
+
+    fn template(
+        &self,
+        file: &Arc<SourceFile>,
+        options: &TemplateOptions,
+        extra: &Map,
+    ) -> Result<Value, TemplateError> {
+        let extra: IndexMap<Arc<str>, Binding> = extra
+            .iter()
+            .map(|(name, value)| (name.to_string().into(), Binding::Final(value.clone())))
+            .collect();
+        let layers = Layers::new([&extra as &dyn Scope, self.run.scope]);
+        self.run.engine.template_value(file, options, &layers)
+    }
+}

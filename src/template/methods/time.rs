@@ -1,0 +1,272 @@
+//! `datetime` and `timedelta`: what `now()` and `to_datetime` give, their fields and methods.
+
+use jiff::fmt::strtime;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, ZonedDateTime, civil};
+
+use super::super::call::Given;
+use super::super::finish::Finish;
+use super::super::frame::Frame;
+use super::super::runtime::{Evaluated, Time, Val};
+use crate::value::Value;
+
+pub(super) const METHODS: &[&str] = &[
+    "ctime",
+    "date",
+    "isocalendar",
+    "isoformat",
+    "isoweekday",
+    "replace",
+    "strftime",
+    "timestamp",
+    "toordinal",
+    "weekday",
+];
+
+/// Returns the present moment as Python's naive `datetime`.
+pub(in crate::template) fn now(utc: bool) -> Time {
+    let now = ZonedDateTime::now();
+    let civil = if utc {
+        now.with_time_zone(TimeZone::UTC).datetime()
+    } else {
+        now.datetime()
+    };
+    Time {
+        civil,
+        offset: None,
+    }
+}
+
+fn zoned(time: &Time) -> Option<ZonedDateTime> {
+    let zone = match time.offset {
+        Some(offset) => TimeZone::fixed(offset),
+        None => TimeZone::system(),
+    };
+    time.civil.to_zoned_datetime(zone).ok()
+}
+
+/// Formats as `datetime.strftime` does.
+pub(in crate::template) fn strftime(time: &Time, format: &str) -> String {
+    let mut adapted = format.replace("%f", "%6f");
+    if time.offset.is_none() {
+        adapted = adapted.replace("%z", "").replace("%Z", "");
+    }
+    zoned(time)
+        .and_then(|zoned| strtime::format(&adapted, &zoned).ok())
+        .unwrap_or_else(|| format.to_owned())
+}
+
+/// Formats seconds since the epoch as `time.strftime` does.
+pub(in crate::template) fn strftime_epoch(
+    seconds: f64,
+    utc: bool,
+    format: &str,
+) -> Result<String, String> {
+    let instant = jiff::Timestamp::UNIX_EPOCH
+        .checked_add(SignedDuration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?)
+        .map_err(|error| error.to_string())?;
+    let zone = if utc {
+        TimeZone::UTC
+    } else {
+        TimeZone::system()
+    };
+    let zoned = instant.to_zoned_datetime(zone);
+    strtime::format(format.replace("%f", "%6f"), &zoned).map_err(|error| error.to_string())
+}
+
+/// Reads a time as `datetime.strptime` does.
+pub(in crate::template) fn strptime(text: &str, format: &str) -> Result<Time, String> {
+    let parsed = strtime::parse(format, text)
+        .map_err(|_| format!("time data '{text}' does not match format '{format}'"))?;
+    let date = parsed.to_date().unwrap_or(civil::date(1900, 1, 1));
+    let time = parsed.to_time().unwrap_or(civil::Time::midnight());
+    Ok(Time {
+        civil: date.to_datetime(time),
+        offset: parsed.offset(),
+    })
+}
+
+/// Prints as `str(datetime)` does.
+pub(in crate::template) fn datetime_text(time: &Time) -> String {
+    isoformat(time, " ")
+}
+
+fn isoformat(time: &Time, separator: &str) -> String {
+    let moment = time.civil;
+    let mut text = format!(
+        "{:04}-{:02}-{:02}{separator}{:02}:{:02}:{:02}",
+        moment.year(),
+        moment.month(),
+        moment.day(),
+        moment.hour(),
+        moment.minute(),
+        moment.second()
+    );
+    let micros = moment.subsec_nanosecond() / 1000;
+    if micros != 0 {
+        text += &format!(".{micros:06}");
+    }
+    if let Some(offset) = time.offset {
+        let seconds = offset.seconds();
+        let sign = if seconds < 0 { '-' } else { '+' };
+        let minutes = seconds.abs() / 60;
+        text += &format!("{sign}{:02}:{:02}", minutes / 60, minutes % 60);
+    }
+    text
+}
+
+/// Prints as `str(timedelta)` does.
+pub(in crate::template) fn timedelta_text(span: SignedDuration) -> String {
+    let (days, seconds, micros) = parts(span);
+    let mut text = String::new();
+    if days != 0 {
+        let plural = if days.abs() == 1 { "" } else { "s" };
+        text += &format!("{days} day{plural}, ");
+    }
+    text += &format!(
+        "{}:{:02}:{:02}",
+        seconds / 3600,
+        seconds / 60 % 60,
+        seconds % 60
+    );
+    if micros != 0 {
+        text += &format!(".{micros:06}");
+    }
+    text
+}
+
+/// Splits a span as Python stores it: days may be negative, the rest never is.
+fn parts(span: SignedDuration) -> (i128, i128, i128) {
+    let micros = span.as_micros();
+    let day = 86_400_000_000;
+    let days = micros.div_euclid(day);
+    let rest = micros.rem_euclid(day);
+    (days, rest / 1_000_000, rest % 1_000_000)
+}
+
+/// Returns a field of a `datetime`.
+pub(in crate::template) fn field(time: &Time, name: &str) -> Option<Val> {
+    let moment = time.civil;
+    Some(match name {
+        "year" => i32::from(moment.year()).into(),
+        "month" => i32::from(moment.month()).into(),
+        "day" => i32::from(moment.day()).into(),
+        "hour" => i32::from(moment.hour()).into(),
+        "minute" => i32::from(moment.minute()).into(),
+        "second" => i32::from(moment.second()).into(),
+        "microsecond" => (moment.subsec_nanosecond() / 1000).into(),
+        _ => return None,
+    })
+}
+
+/// Returns a field of a `timedelta`.
+pub(in crate::template) fn span_field(span: SignedDuration, name: &str) -> Option<Val> {
+    let (days, seconds, micros) = parts(span);
+    Some(match name {
+        "days" => days.into(),
+        "seconds" => seconds.into(),
+        "microseconds" => micros.into(),
+        _ => return None,
+    })
+}
+
+/// Calls a method of a `datetime` or `timedelta`.
+pub(super) fn call(frame: &Frame<'_>, owner: &Val, name: &str, given: &Given<Val>) -> Evaluated {
+    let time = match owner {
+        Val::Time(time) => time,
+        Val::Span(span) => return Ok(span.as_secs_f64().into()),
+        _ => return Ok(Val::default()),
+    };
+    let weekday = i32::from(time.civil.weekday().to_monday_zero_offset());
+    Ok(match name {
+        "strftime" => match given.positional.first() {
+            Some(format) => strftime(time, &frame.run.text_of(format)?).into(),
+            None => {
+                return Err(frame
+                    .run
+                    .raised("strftime() missing required argument 'format' (pos 1)"));
+            }
+        },
+        "isoformat" => match given.positional.first() {
+            Some(separator) => isoformat(time, &frame.run.text_of(separator)?).into(),
+            None => isoformat(time, "T").into(),
+        },
+        "timestamp" => zoned(time)
+            .map_or(0.0, |zoned| zoned.timestamp().as_duration().as_secs_f64())
+            .into(),
+        "weekday" => weekday.into(),
+        "isoweekday" => (weekday + 1).into(),
+        "isocalendar" => {
+            let week = time.civil.iso_week_date();
+            Val::tuple([
+                i32::from(week.year()).into(),
+                i32::from(week.week()).into(),
+                (weekday + 1).into(),
+            ])
+        }
+        "ctime" => strftime(time, "%a %b %e %H:%M:%S %Y").into(),
+        "toordinal" => (i64::from(
+            time.civil
+                .date()
+                .duration_since(civil::date(1, 1, 1))
+                .as_hours()
+                .div_euclid(24)
+                + 1,
+        ))
+        .into(),
+        "date" => Val::Time(Time {
+            civil: time.civil.date().to_datetime(civil::Time::midnight()),
+            offset: None,
+        }),
+        _ => Val::Time(replaced(frame, time, given)?),
+    })
+}
+
+fn replaced(frame: &Frame<'_>, time: &Time, given: &Given<Val>) -> Evaluated<Time> {
+    let mut with = time.civil.with();
+    for (name, val) in &given.named {
+        let Value::Int(number) = frame.run.data(val)? else {
+            return Err(frame.run.raised("an integer is required"));
+        };
+        let wrong = || frame.run.raised(format!("{name} is out of range"));
+        let small = i8::try_from(number);
+        with = match &**name {
+            "year" => with.year(i16::try_from(number).map_err(|_| wrong())?),
+            "month" => with.month(small.map_err(|_| wrong())?),
+            "day" => with.day(small.map_err(|_| wrong())?),
+            "hour" => with.hour(small.map_err(|_| wrong())?),
+            "minute" => with.minute(small.map_err(|_| wrong())?),
+            "second" => with.second(small.map_err(|_| wrong())?),
+            "microsecond" => {
+                with.subsec_nanosecond(i32::try_from(number * 1000).map_err(|_| wrong())?)
+            }
+            _ => return Err(frame.run.raised(format!("unexpected argument '{name}'"))),
+        };
+    }
+    let civil = with
+        .build()
+        .map_err(|error| frame.run.raised(error.to_string()))?;
+    Ok(Time {
+        civil,
+        offset: time.offset,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_spans_print_as_python_prints_them() {
+        let time = strptime("2024-02-03 04:05:06", "%Y-%m-%d %H:%M:%S").unwrap();
+        assert_eq!(datetime_text(&time), "2024-02-03 04:05:06");
+        assert_eq!(
+            timedelta_text(SignedDuration::from_secs(-3600)),
+            "-1 day, 23:00:00"
+        );
+        assert_eq!(
+            timedelta_text(SignedDuration::from_secs(90_061)),
+            "1 day, 1:01:01"
+        );
+    }
+}

@@ -1,0 +1,43 @@
+//! Templates: Jinja as Ansible speaks it, over lazy marked source, with native types.
+//!
+//! minijinja reads the syntax; compiling, running and Python's semantics are ours, since
+//! templates here change lists in place, know which name was undefined, and stay lazy. Only
+//! source text is compiled; a [`Value`](crate::value::Value) never is. Knows nothing of plays,
+//! hosts, files or processes: [`Services`] answers for the world.
+
+mod call;
+mod checks;
+mod compile;
+mod engine;
+mod error;
+mod expressions;
+mod filters;
+mod finish;
+mod format;
+mod frame;
+mod functions;
+mod header;
+mod literals;
+mod lookup;
+mod loops;
+mod methods;
+mod operators;
+mod python;
+mod run;
+mod runtime;
+mod scope;
+mod services;
+mod syntax;
+
+pub use engine::{Engine, Rendered, TemplateOptions};
+pub use error::TemplateError;
+pub use scope::{Binding, Dynamic, Layers, Scope};
+pub use services::{Isolated, LookupCall, LookupError, PathState, Reader, Services};
+
+/// Tells whether a text holds template syntax, so that reading it means compiling it.
+pub fn is_template(text: &str) -> bool {
+    text.starts_with("#jinja2:")
+        || text
+            .match_indices('{')
+            .any(|(at, _)| matches!(text.as_bytes().get(at + 1), Some(b'{' | b'%' | b'#')))
+}
