@@ -796,7 +796,7 @@ pub(super) mod tests {
         check(
             options(),
             &[Event::ItemFinished(item), Event::HostFinished(whole)],
-            "\nTASK [ansible.builtin.command] *********\nchanged: [web1] => (item=1)\n",
+            "\nTASK [ansible.builtin.command] **********\nchanged: [web1] => (item=1)\n",
             "",
         );
     }
