@@ -14,6 +14,8 @@ pub enum ErrorKind {
     Usage,
     /// A playbook, inventory, variable file or setting was wrong.
     Content,
+    /// A file, role or other thing the user named does not exist.
+    Missing,
     /// A host could not be reached.
     Unreachable,
     /// A task failed on a host.
@@ -85,6 +87,11 @@ impl Error {
     /// Makes a content error: the user's file is wrong.
     pub fn content(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Content, message)
+    }
+
+    /// Makes an error about something the user named that does not exist.
+    pub fn missing(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Missing, message)
     }
 
     /// Makes a usage error: the command line is wrong.

@@ -1,3 +1,4 @@
 //! The one integration test binary; each file below is a user-visible feature.
 
+mod arrows;
 mod yaml;
