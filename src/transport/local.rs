@@ -60,6 +60,26 @@ pub(super) fn shell(command: &str) -> Command {
     shell
 }
 
+/// Runs `command` under `/bin/sh`, without input and output, and returns whether it succeeded.
+/// Blocks.
+pub(super) fn succeeds(command: &str) -> Result<bool, String> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this file is where processes start"
+    )]
+    let mut shell = std::process::Command::new("/bin/sh");
+    shell
+        .arg("-c")
+        .arg(command)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    shell
+        .status()
+        .map(|status| status.success())
+        .map_err(|error| format!("`/bin/sh` cannot be started: {error}"))
+}
+
 /// A started process with pipes, leader of a process group of its own.
 pub(super) struct Process {
     pub(super) stdin: ChildStdin,

@@ -11,7 +11,7 @@ use russh::keys::agent::client::AgentClient;
 use russh::keys::signature::Signer as _;
 use russh::keys::ssh_encoding::Encode as _;
 use russh::keys::ssh_key::{self, Signature};
-use russh::keys::{Algorithm, Certificate, HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey};
+use russh::keys::{Algorithm, Certificate, HashAlg, PrivateKey, PublicKey};
 use russh::{AgentAuthError, MethodKind, MethodSet};
 use tokio::net::UnixStream;
 
@@ -227,9 +227,8 @@ impl Attempt<'_> {
         agent: Option<&mut AgentClient<UnixStream>>,
     ) -> Result<Progress, TransportError> {
         let label = candidate.label.clone();
-        let hash = self.hash_for(&candidate.public).await;
         let limit = self.limit();
-        let asking = self.ask(candidate, hash, agent);
+        let asking = self.ask(candidate, agent);
         let answer = match tokio::time::timeout(limit, asking).await {
             Ok(Err(Unanswered::Unsigned(why))) => {
                 // The server waits for another request, and gets one.
@@ -247,16 +246,18 @@ impl Attempt<'_> {
     async fn ask(
         &mut self,
         candidate: Candidate,
-        hash: Option<HashAlg>,
         agent: Option<&mut AgentClient<UnixStream>>,
     ) -> Result<AuthResult, Unanswered> {
+        let hash = self.hash_for(&candidate.public).await?;
         let handle = &mut *self.handle;
         let user = self.settings.user.as_str();
         let public = candidate.public;
         Ok(match (candidate.signer, candidate.certificate, agent) {
             (Signer::Key(key), None, _) => {
-                let key = PrivateKeyWithHashAlg::new(key, hash);
-                handle.authenticate_publickey(user, key).await?
+                let mut signer = KeySigner(key);
+                handle
+                    .authenticate_publickey_with(user, public, hash, &mut signer)
+                    .await?
             }
             (Signer::Key(key), Some(certificate), _) => {
                 let mut signer = KeySigner(key);
@@ -280,15 +281,22 @@ impl Attempt<'_> {
         })
     }
 
-    /// Returns the hash to sign with: RSA's is chosen by what the server announces.
-    async fn hash_for(&self, key: &PublicKey) -> Option<HashAlg> {
+    /// Returns the hash to sign with: RSA's is chosen by what the server announces. `Err` when
+    /// only SHA-1 would do, which has to be allowed.
+    async fn hash_for(&self, key: &PublicKey) -> Result<Option<HashAlg>, Unanswered> {
         if !matches!(key.algorithm(), Algorithm::Rsa { .. }) {
-            return None;
+            return Ok(None);
         }
-        match self.handle.best_supported_rsa_hash().await {
-            Ok(Some(hash)) => hash,
+        match self.handle.best_supported_rsa_hash().await? {
+            Some(None) if self.settings.login.sha1 => Ok(None),
+            Some(None) => Err(Unanswered::Unsigned(
+                "the server takes RSA signatures with SHA-1 only (allow them with \
+                 `-o PubkeyAcceptedAlgorithms=+ssh-rsa`)"
+                    .to_owned(),
+            )),
+            Some(hash) => Ok(hash),
             // A server that announces nothing takes SHA-2 if it is younger than 2016.
-            Ok(None) | Err(_) => Some(HashAlg::Sha512),
+            None => Ok(Some(HashAlg::Sha512)),
         }
     }
 
@@ -388,8 +396,8 @@ impl From<AgentAuthError> for Unanswered {
     }
 }
 
-/// Signs for a certificate with the key of this process. (russh's own way would sign for an RSA
-/// certificate with SHA-1.)
+/// Signs with a key of this process. (russh's own way would sign for an RSA certificate with
+/// SHA-1, and end the connection over a key it cannot sign with.)
 struct KeySigner(Arc<PrivateKey>);
 
 impl russh::Signer for KeySigner {

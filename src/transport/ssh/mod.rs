@@ -9,15 +9,20 @@ use std::time::Duration;
 use russh::client::Handle;
 use russh::{Disconnect, Pty};
 
+mod algorithms;
+mod arguments;
 mod auth;
 mod channel;
+mod config;
 mod dial;
 mod handshake;
 mod host_key;
 mod identity;
 mod known_hosts;
+mod options;
 mod pattern;
 mod settings;
+mod tokens;
 
 pub use identity::KeyRing;
 pub(super) use settings::Settings;
