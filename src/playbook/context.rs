@@ -9,6 +9,7 @@ use crate::arguments::ArgumentSpec;
 use crate::error::Error;
 use crate::node::Node;
 use crate::source::SourceFile;
+use crate::yaml::ReadOptions;
 
 /// Reads files for the loader; it decrypts vaulted files and keeps every text it read.
 pub trait Files: Sync {
@@ -69,6 +70,10 @@ pub struct Context<'a> {
     pub collections_path: Vec<PathBuf>,
     /// The directory relative paths of the command line start from.
     pub working_directory: PathBuf,
+    /// What a leading `~` stands for.
+    pub home: Option<PathBuf>,
+    /// How YAML files are read.
+    pub yaml: ReadOptions,
     /// The setting `private_role_vars` when it was set: `import_role` keeps its variables to
     /// itself, or `include_role` does not.
     pub private_role_vars: Option<bool>,

@@ -22,13 +22,26 @@ pub enum LayerKind {
     Role(Arc<Role>),
     Block,
     /// A static `import_tasks` or `import_role`: its keywords are inherited.
-    Import,
-    /// A dynamic include: its variables are inherited, its keywords are not. Holds what was
+    Import {
+        target: Target,
+    },
+    /// A dynamic include: its variables are inherited, its keywords are not. `bound` is what was
     /// bound when it ran (the loop variable, `ansible_loop` …).
-    Include(Arc<Map>),
+    Include {
+        target: Target,
+        bound: Arc<Map>,
+    },
     /// The `apply:` of a dynamic include.
     Apply,
     Task,
+}
+
+/// What an import or include brought, from which relative names of further ones are resolved.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// A file of tasks, as it was written.
+    File(Arc<str>),
+    Role(Arc<Role>),
 }
 
 /// One level. The levels around it are reached through `parent`.

@@ -7,8 +7,12 @@
 mod context;
 mod keyword;
 mod layer;
+mod loading;
+mod names;
 mod play;
 mod role;
+mod search;
+mod split;
 mod tags;
 mod task;
 
@@ -16,8 +20,18 @@ pub use context::{Catalog, Context, FileKind, Files, TaskIds, Templates};
 pub use keyword::{
     Inheritance, Keyword, KeywordType, Place, may_be_template, to_integer, to_number, to_percent,
 };
-pub use layer::{Layer, LayerKind, Vars};
+pub use layer::{Layer, LayerKind, Target, Vars};
+pub use loading::{
+    IncludedRole, RoleRequest, include_role, include_tasks, is_variable_name, load, variables_of,
+};
 pub use play::{Block, Item, Play, Playbook, VarsPrompt};
 pub use role::Role;
+pub use search::{TaskPart, absolute, normal, task_file, variable_files};
+pub use split::{KeyValues, key_values, words};
 pub use tags::TagSelection;
 pub use task::{Action, ActionKind, Args, IncludeRole, Loop, LoopControl, Meta, ModuleName, Task};
+
+#[cfg(test)]
+mod checks;
+#[cfg(test)]
+mod memory;

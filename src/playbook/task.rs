@@ -60,7 +60,7 @@ pub enum ActionKind {
         apply: Option<Node>,
     },
     /// `include_role`, kept to be loaded when it is reached.
-    IncludeRole(IncludeRole),
+    IncludeRole(Box<IncludeRole>),
 }
 
 /// The name of a module.

@@ -1,0 +1,431 @@
+//! The action of a task: which key names it, and its arguments in every form Ansible takes.
+
+use super::super::keyword::{Keyword, Place};
+use super::super::names::{self, Meaning};
+use super::super::split::{key_values, words};
+use super::super::task::{Args, ModuleName};
+use super::{Around, Loading, given};
+use crate::arguments::ArgumentSpec;
+use crate::error::Error;
+use crate::node::{Kind, Node};
+use crate::source::Mark;
+
+/// An action as written.
+pub(super) struct Written {
+    /// The name, at the key or text that holds it.
+    pub(super) name: Node,
+    pub(super) args: Args,
+    /// `local_action`: where it stands.
+    local: Option<Mark>,
+}
+
+impl Written {
+    /// Returns the name as text.
+    pub(super) fn text(&self) -> String {
+        self.name.to_value().to_string()
+    }
+
+    /// Tells whether a key of the task is the action's and no keyword.
+    pub(super) fn claims(&self, key: &str) -> bool {
+        key == self.text() || key.starts_with("with_")
+    }
+
+    /// Returns the delegation that `local_action` means.
+    pub(super) fn delegation(&self) -> Option<(Keyword, Node)> {
+        let mark = self.local.clone()?;
+        Some((Keyword::DelegateTo, Node::text(mark, "localhost")))
+    }
+}
+
+impl Loading<'_> {
+    /// Finds the action of a task. `None` after an error.
+    pub(super) fn action(
+        &mut self,
+        entry: &Node,
+        pairs: &[(Node, Node)],
+        around: Around<'_>,
+    ) -> Option<Written> {
+        let args = entry.get("args");
+        let old_forms: Vec<_> = ["action", "local_action"]
+            .into_iter()
+            .filter_map(|key| entry.entry(key))
+            .collect();
+        let modules = self.candidates(pairs, !old_forms.is_empty(), around)?;
+        match (old_forms.as_slice(), modules.as_slice()) {
+            ([(key, value)], []) => self.old_form(key, value, args),
+            ([], [(name, value)]) => {
+                let args = self.arguments(name, value, args);
+                Some(Written {
+                    name: (*name).clone(),
+                    args,
+                    local: None,
+                })
+            }
+            ([], []) => {
+                self.error(
+                    Error::content("the task has no action")
+                        .at(&entry.mark)
+                        .help("name a module, e.g. `debug:`"),
+                );
+                None
+            }
+            ([first, second, ..], _) => self.conflict(&first.0, &second.0),
+            ([(key, _)], [(name, _), ..]) => self.conflict(key, name),
+            ([], [(first, _), (second, _), ..]) => self.conflict(first, second),
+        }
+    }
+
+    fn conflict(&mut self, first: &Node, second: &Node) -> Option<Written> {
+        self.error(
+            Error::content(format!(
+                "conflicting actions: `{}` and `{}`",
+                first.to_value(),
+                second.to_value()
+            ))
+            .at(&second.mark)
+            .help("a task does one thing: write two tasks"),
+        );
+        None
+    }
+
+    /// Lists the keys that may name the module. Of several, those that no module has are
+    /// misspelled keywords. `None` after an error.
+    fn candidates<'n>(
+        &mut self,
+        pairs: &'n [(Node, Node)],
+        has_action: bool,
+        around: Around<'_>,
+    ) -> Option<Vec<(&'n Node, &'n Node)>> {
+        let mut candidates: Vec<_> = pairs
+            .iter()
+            .filter(|(key, _)| {
+                let name = key.to_value().to_string();
+                Keyword::find(&name, Place::Handler).is_none() && !name.starts_with("with_")
+            })
+            .map(|(key, value)| (key, value))
+            .collect();
+        let is_known = |(key, _): &(&Node, &Node)| {
+            !matches!(
+                names::meaning(&key.to_value().to_string(), &collections(around)),
+                Meaning::Unknown(_)
+            )
+        };
+        if candidates.len() + usize::from(has_action) > 1 {
+            let (known, unknown): (Vec<_>, Vec<_>) = candidates.into_iter().partition(is_known);
+            if known.is_empty() && !has_action {
+                self.neither_module_nor_keyword(&unknown);
+                return None;
+            }
+            for (key, _) in &unknown {
+                self.unknown_keyword(key, Place::Task);
+            }
+            candidates = known;
+        }
+        Some(candidates)
+    }
+
+    fn neither_module_nor_keyword(&mut self, keys: &[(&Node, &Node)]) {
+        for (key, _) in keys {
+            let name = key.to_value().to_string();
+            let known = Place::Task.keywords().map(Keyword::name);
+            self.error(
+                Error::content(format!(
+                    "`{name}` is neither a module nor a keyword of a task"
+                ))
+                .at(&key.mark)
+                .suggest(&name, known.chain(names::builtin())),
+            );
+        }
+    }
+
+    /// Reads `action:` and `local_action:`.
+    fn old_form(&mut self, key: &Node, value: &Node, args: Option<&Node>) -> Option<Written> {
+        let local = (key.as_str() == Some("local_action")).then(|| key.mark.clone());
+        let (name, text, mut options) = match &value.kind {
+            Kind::Text(text) | Kind::Unsafe(text) => {
+                let (name, rest) = self.first_word(value, text)?;
+                (name, rest, Vec::new())
+            }
+            Kind::Map(pairs) => {
+                let Some(module) = given(pairs, "module").filter(|node| node.as_str().is_some())
+                else {
+                    let message = format!("`{}` names no `module`", key.to_value());
+                    self.wrong(value, message);
+                    return None;
+                };
+                let (name, rest) = self.first_word(module, module.as_str().unwrap_or_default())?;
+                let others = pairs
+                    .iter()
+                    .filter(|(key, _)| key.as_str() != Some("module"));
+                (name, rest, others.cloned().collect())
+            }
+            _ => {
+                self.wrong(
+                    value,
+                    format!(
+                        "`{}` must be text or a dictionary, not {}",
+                        key.to_value(),
+                        value.kind_name()
+                    ),
+                );
+                return None;
+            }
+        };
+        let mut found = self.arguments(&name, &text, args);
+        if let Some(at) = options
+            .iter()
+            .position(|(key, _): &(Node, Node)| key.as_str() == Some("args"))
+        {
+            let (_, inner) = options.remove(at);
+            options.extend(self.arguments(&name, &inner, None).options);
+        }
+        self.add_options(&mut found, options);
+        Some(Written {
+            name,
+            args: found,
+            local,
+        })
+    }
+
+    /// Splits `copy src=a` into the name and the text after it.
+    fn first_word(&mut self, node: &Node, text: &str) -> Option<(Node, Node)> {
+        let Some(split) = words(text) else {
+            self.unbalanced(node);
+            return None;
+        };
+        let name = split.first().map(|word| word.trim()).unwrap_or_default();
+        if name.is_empty() {
+            self.wrong(node, "the action is empty");
+            return None;
+        }
+        let rest = split.get(1..).unwrap_or_default().join(" ");
+        Some((node_like(node, name), node_like(node, &rest)))
+    }
+
+    fn unbalanced(&mut self, node: &Node) {
+        self.error(
+            Error::content("a quote or a template block is not closed")
+                .at(&node.mark)
+                .help("write the options as a dictionary: then YAML does the quoting"),
+        );
+    }
+
+    /// Reads the arguments of a module, over those of `args:`.
+    fn arguments(&mut self, name: &Node, value: &Node, keyword: Option<&Node>) -> Args {
+        let module = name.to_value().to_string();
+        let mut args = Args::default();
+        if let Some(keyword) = keyword {
+            match &keyword.kind {
+                Kind::Map(pairs) => self.add_options(&mut args, pairs.to_vec()),
+                Kind::Text(text) if is_whole_template(text) => {
+                    args.variable = Some(keyword.clone());
+                }
+                Kind::Null => {}
+                _ => self.error(
+                    Error::content(format!(
+                        "`args` must be a dictionary, not {}",
+                        keyword.kind_name()
+                    ))
+                    .at(&keyword.mark)
+                    .help("a template that renders to a dictionary does as well"),
+                ),
+            }
+        }
+        match &value.kind {
+            Kind::Map(pairs) => self.add_options(&mut args, pairs.to_vec()),
+            Kind::Text(text) | Kind::Unsafe(text) => {
+                self.text_arguments(&module, value, text, &mut args);
+            }
+            Kind::Vault(_) => args.free_form = Some(value.clone()),
+            Kind::Null => {}
+            _ => self.wrong(
+                value,
+                format!(
+                    "the options of `{module}` must be a dictionary or text, not {}",
+                    value.kind_name()
+                ),
+            ),
+        }
+        args
+    }
+
+    fn text_arguments(&mut self, module: &str, node: &Node, text: &str, args: &mut Args) {
+        let Some(split) = key_values(text, names::takes_command(module)) else {
+            self.unbalanced(node);
+            return;
+        };
+        let pairs = split
+            .options
+            .iter()
+            .map(|(key, value)| (node_like(node, key), node_like(node, value)))
+            .collect();
+        self.add_options(args, pairs);
+        let Some(rest) = split.rest.map(|rest| node_like(node, &rest)) else {
+            return;
+        };
+        let takes_text = names::takes_text(module)
+            || self
+                .spec(module)
+                .is_some_and(|spec| spec.free_form.is_some());
+        if takes_text {
+            args.free_form = Some(rest);
+        } else if rest.as_str().is_some_and(is_whole_template) {
+            args.variable = Some(rest);
+        } else if !matches!(names::meaning(module, &[]), Meaning::Unknown(_)) {
+            self.error(
+                Error::content(format!(
+                    "`{module}` takes no text besides `key=value` options"
+                ))
+                .at(&node.mark)
+                .help("write its options as a dictionary"),
+            );
+        }
+    }
+
+    /// Adds options over those that are there; `_raw_params` is the free-form text.
+    fn add_options(&mut self, args: &mut Args, options: Vec<(Node, Node)>) {
+        for (key, value) in options {
+            let name = key.to_value().to_string();
+            if name.starts_with("_ansible_") {
+                self.error(
+                    Error::content(format!("`{name}` is reserved for the engine itself"))
+                        .at(&key.mark),
+                );
+            } else if name == "_raw_params" {
+                args.free_form = Some(value);
+            } else {
+                args.options
+                    .retain(|(known, _)| known.to_value() != key.to_value());
+                args.options.push((key, value));
+            }
+        }
+    }
+
+    /// Returns the options of a module that exists here.
+    pub(super) fn spec(&self, written: &str) -> Option<&'static ArgumentSpec> {
+        match names::meaning(written, &[]) {
+            Meaning::Builtin(short) | Meaning::Unknown(short) => {
+                self.context.catalog.module(&short)
+            }
+            Meaning::Collection(_) => None,
+        }
+    }
+
+    /// Resolves the module of a task, and checks its option names where they are known.
+    pub(super) fn module(&mut self, written: &Written, around: Around<'_>) -> Option<ModuleName> {
+        let text = written.text();
+        if super::super::may_be_template(&written.name) {
+            return Some(ModuleName::Source(written.name.clone()));
+        }
+        match names::meaning(&text, &collections(around)) {
+            Meaning::Builtin(short) | Meaning::Unknown(short)
+                if self.context.catalog.module(&short).is_some() =>
+            {
+                self.check_options(&short, &written.args);
+                Some(ModuleName::Known(format!("ansible.builtin.{short}").into()))
+            }
+            Meaning::Builtin(short) => {
+                self.missing(written, &format!("ansible.builtin.{short}"), around)
+            }
+            Meaning::Collection(full) => self.missing(written, &full, around),
+            Meaning::Unknown(_) => {
+                self.check_module_name(&written.name, &text);
+                None
+            }
+        }
+    }
+
+    /// A module that Ansible has and this engine has not: an error now, unless a condition may
+    /// keep it from being reached.
+    fn missing(&mut self, written: &Written, full: &str, around: Around<'_>) -> Option<ModuleName> {
+        let why = format!("module `{full}` is not one that backstay has");
+        if around.layer.nearest(Keyword::When).is_some() {
+            return Some(ModuleName::Missing {
+                name: full.into(),
+                why: why.into(),
+            });
+        }
+        self.error(
+            Error::content(why)
+                .at(&written.name.mark)
+                .help("`backstay` runs no Python modules; docs/modules.md lists what it has"),
+        );
+        None
+    }
+
+    /// Reports a module name that nobody knows.
+    pub(super) fn check_module_name(&mut self, at: &Node, written: &str) {
+        let Meaning::Unknown(short) = names::meaning(written, &[]) else {
+            return;
+        };
+        if self.context.catalog.module(&short).is_some() {
+            return;
+        }
+        let known = self.context.catalog.modules();
+        let keywords = Place::Task.keywords().map(Keyword::name);
+        self.error(
+            Error::content(format!("there is no module `{written}`"))
+                .at(&at.mark)
+                .suggest(
+                    &short,
+                    known.into_iter().chain(names::builtin()).chain(keywords),
+                ),
+        );
+    }
+
+    fn check_options(&mut self, short: &str, args: &Args) {
+        let Some(spec) = self
+            .context
+            .catalog
+            .module(short)
+            .filter(|_| !names::takes_any_option(short))
+        else {
+            return;
+        };
+        // `service` hands over to the service manager's own module, with all options.
+        let handed_over = (short == "service")
+            .then(|| self.context.catalog.module("systemd"))
+            .flatten();
+        for (key, _) in &args.options {
+            let name = key.to_value().to_string();
+            if super::super::may_be_template(key)
+                || handed_over.is_some_and(|other| other.parameter(&name).is_some())
+            {
+                continue;
+            }
+            for problem in spec.check_names([name.as_str()]) {
+                self.error(Error::from(problem).at(&key.mark));
+            }
+        }
+    }
+}
+
+/// Returns the collections that the `collections` keyword lists.
+pub(super) fn collections(around: Around<'_>) -> Vec<String> {
+    around
+        .layer
+        .nearest(Keyword::Collections)
+        .map(super::as_items)
+        .unwrap_or_default()
+        .iter()
+        .map(|name| name.to_value().to_string())
+        .collect()
+}
+
+/// Makes a text node of the same kind and place as another.
+fn node_like(node: &Node, text: &str) -> Node {
+    let kind = match node.kind {
+        Kind::Unsafe(_) => Kind::Unsafe(text.into()),
+        _ => Kind::Text(text.into()),
+    };
+    Node::new(node.mark.clone(), kind)
+}
+
+/// Tells whether text looks like one template and nothing else.
+fn is_whole_template(text: &str) -> bool {
+    let text = text.trim();
+    text.starts_with("#jinja2:")
+        || [("{{", "}}"), ("{%", "%}"), ("{#", "#}")]
+            .iter()
+            .any(|(start, end)| text.starts_with(start) && text.ends_with(end))
+}
