@@ -3,8 +3,14 @@
 //! A module is a function from its arguments and a machine to what happened. It never prints,
 //! never templates and knows no controller.
 
+#[cfg(test)]
+mod fake;
+mod group;
+mod init_scripts;
 mod outcome;
 mod ping;
+mod service;
+mod systemd;
 
 use crate::arguments::ArgumentSpec;
 use crate::machine::Machine;
@@ -33,7 +39,12 @@ macro_rules! module {
 }
 
 /// All modules, in alphabetical order.
-const MODULES: &[Module] = &[module!(ping, PingArgs)];
+const MODULES: &[Module] = &[
+    module!(group, GroupArgs),
+    module!(ping, PingArgs),
+    module!(service, ServiceArgs),
+    module!(systemd, SystemdArgs),
+];
 
 /// Finds a module by its short name.
 pub fn find(name: &str) -> Option<&'static Module> {
