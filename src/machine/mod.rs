@@ -57,6 +57,8 @@ pub struct MachineOptions {
     pub scratch: Option<std::path::PathBuf>,
     /// The task wants diffs; modules skip the work otherwise.
     pub diff: bool,
+    /// Changes are only predicted.
+    pub check: bool,
 }
 
 impl Default for MachineOptions {
@@ -69,6 +71,7 @@ impl Default for MachineOptions {
             cancellation: Cancellation::default(),
             scratch: None,
             diff: false,
+            check: false,
         }
     }
 }
@@ -89,6 +92,11 @@ impl Machine {
     /// Tells whether the task wants diffs.
     pub fn wants_diff(&self) -> bool {
         self.options.diff
+    }
+
+    /// Tells whether changes are only predicted; for words in messages, never for decisions.
+    pub fn is_check(&self) -> bool {
+        self.options.check
     }
 
     /// Returns the umask of new files.

@@ -12,12 +12,19 @@ impl Machine {
         let Some(text) = path.to_str() else {
             return absolute(path);
         };
+        absolute(Path::new(&self.expand_text(text)))
+    }
+
+    /// Expands `~`, `~user`, `$NAME` and `${NAME}` in a word that need not be a path.
+    pub fn expand_text(&mut self, text: &str) -> String {
         let text = expand_variables(text, &|name| self.variable(name));
-        let expanded = match text.strip_prefix('~') {
-            Some(rest) => self.expand_home(rest).unwrap_or_else(|| text.into()),
-            None => text.into(),
-        };
-        absolute(&expanded)
+        match text
+            .strip_prefix('~')
+            .and_then(|rest| self.expand_home(rest))
+        {
+            Some(path) => path.to_string_lossy().into_owned(),
+            None => text,
+        }
     }
 
     /// Resolves every link in `path` as far as it exists, as Python's `os.path.realpath`.
