@@ -3,14 +3,30 @@
 //! A module is a function from its arguments and a machine to what happened. It never prints,
 //! never templates and knows no controller.
 
+mod blockinfile;
+mod command;
+mod edit;
+mod encoding;
 #[cfg(test)]
 mod fake;
+mod file;
+mod find;
+mod glob;
 mod group;
 mod init_scripts;
+mod lineinfile;
+mod lines;
 mod outcome;
+mod path_info;
 mod ping;
+mod replace;
 mod service;
+mod slurp;
+mod stat;
 mod systemd;
+mod tempfile;
+#[cfg(test)]
+mod testing;
 
 use crate::arguments::ArgumentSpec;
 use crate::machine::Machine;
@@ -30,20 +46,33 @@ pub struct Module {
 /// Declares a module from its options' type and its function.
 macro_rules! module {
     ($file:ident, $arguments:ident) => {
+        module!($file, $arguments, run)
+    };
+    ($file:ident, $arguments:ident, $run:ident) => {
         Module {
             name: $file::$arguments::SPEC.module,
             spec: &$file::$arguments::SPEC,
-            run: |machine, given| $file::run(machine, $file::$arguments::parse(given)?),
+            run: |machine, given| $file::$run(machine, $file::$arguments::parse(given)?),
         }
     };
 }
 
 /// All modules, in alphabetical order.
 const MODULES: &[Module] = &[
+    module!(blockinfile, BlockinfileArgs),
+    module!(command, CommandArgs),
+    module!(file, FileArgs),
+    module!(find, FindArgs),
     module!(group, GroupArgs),
+    module!(lineinfile, LineinfileArgs),
     module!(ping, PingArgs),
+    module!(replace, ReplaceArgs),
     module!(service, ServiceArgs),
+    module!(command, ShellArgs, run_shell),
+    module!(slurp, SlurpArgs),
+    module!(stat, StatArgs),
     module!(systemd, SystemdArgs),
+    module!(tempfile, TempfileArgs),
 ];
 
 /// Finds a module by its short name.

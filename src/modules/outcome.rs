@@ -98,6 +98,7 @@ impl Outcome {
         let mut result = Map::new();
         result.insert("changed".into(), self.changed.into());
         result.extend(self.data);
+        insert_lines(&mut result);
         if self.skipped {
             result.insert("skipped".into(), true.into());
         }
@@ -228,6 +229,43 @@ fn insert_diff(result: &mut Map, mut diffs: Vec<Diff>, bare: bool) {
     }
 }
 
+/// Adds the lines of what a program printed.
+fn insert_lines(result: &mut Map) {
+    for (text, lines) in [("stdout", "stdout_lines"), ("stderr", "stderr_lines")] {
+        if let Some(text) = result.get(text).and_then(Value::as_str)
+            && !result.contains_key(lines)
+        {
+            let split = Value::list(split_lines(text));
+            result.insert(lines.into(), split);
+        }
+    }
+}
+
+/// Splits as Python's `str.splitlines` does.
+fn split_lines(text: &str) -> Vec<&str> {
+    let is_end = |letter| {
+        matches!(
+            letter,
+            '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{1c}'
+                ..='\u{1e}' | '\u{85}' | '\u{2028}' | '\u{2029}'
+        )
+    };
+    let mut lines = Vec::new();
+    let mut rest = text;
+    while !rest.is_empty() {
+        let end = rest.find(is_end).unwrap_or(rest.len());
+        lines.push(&rest[..end]);
+        let after = &rest[end..];
+        rest = match after.strip_prefix("\r\n") {
+            Some(after) => after,
+            None => after
+                .get(after.chars().next().map_or(0, char::len_utf8)..)
+                .unwrap_or(""),
+        };
+    }
+    lines
+}
+
 fn insert_texts(result: &mut Map, name: &str, texts: Vec<String>) {
     if !texts.is_empty() {
         result.insert(name.into(), Value::list(texts));
@@ -240,6 +278,19 @@ mod tests {
 
     fn json(result: Map) -> String {
         serde_json::to_string(&Value::from(result)).unwrap()
+    }
+
+    #[test]
+    fn what_a_program_printed_is_there_in_lines_too() {
+        let result = Outcome::unchanged()
+            .with("stdout", "a\r\nb\n\nc")
+            .into_result();
+        assert_eq!(
+            json(result),
+            r#"{"changed":false,"stdout":"a\r\nb\n\nc","stdout_lines":["a","b","","c"]}"#
+        );
+        assert_eq!(split_lines("a\u{2028}"), ["a"]);
+        assert_eq!(split_lines("\n"), [""]);
     }
 
     #[test]

@@ -40,6 +40,8 @@ pub trait Haystack: Input + ToOwned {
     fn range(found: &Self::Match<'_>) -> Range<usize>;
     #[doc(hidden)]
     fn rebuild(bytes: Vec<u8>) -> Self::Owned;
+    /// Returns a part, as [`Captures::span`] gives its place.
+    fn part(&self, range: Range<usize>) -> &Self;
 }
 
 impl Haystack for str {
@@ -50,6 +52,10 @@ impl Haystack for str {
     fn rebuild(bytes: Vec<u8>) -> String {
         String::from_utf8(bytes).expect("matches of a text pattern end between characters")
     }
+
+    fn part(&self, range: Range<usize>) -> &str {
+        &self[range]
+    }
 }
 
 impl Haystack for [u8] {
@@ -59,6 +65,10 @@ impl Haystack for [u8] {
 
     fn rebuild(bytes: Vec<u8>) -> Vec<u8> {
         bytes
+    }
+
+    fn part(&self, range: Range<usize>) -> &[u8] {
+        &self[range]
     }
 }
 
@@ -101,6 +111,11 @@ impl Pattern {
     /// Returns whether the pattern is text or bytes.
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// Tells whether `^` and `$` match at every line, by flag or by `(?m)`.
+    pub fn is_multi_line(&self) -> bool {
+        self.translated.multi_line
     }
 
     /// Returns how many groups the pattern has, the whole match not counted.
@@ -351,6 +366,19 @@ mod tests {
         assert!(!is_found("a$", "a\n\n"));
         assert!(!is_found(r"a\Z", "a\n"));
         assert_eq!(sub("(?m)^b$", "x", "a\nb\nc"), "a\nx\nc");
+    }
+
+    #[test]
+    fn a_pattern_tells_its_inline_flag() {
+        let is_multi_line = |pattern| {
+            Pattern::text(pattern, Flags::default())
+                .unwrap()
+                .is_multi_line()
+        };
+        assert_eq!(
+            [is_multi_line("(?m)a"), is_multi_line("(?m:a)")],
+            [true, false]
+        );
     }
 
     #[test]

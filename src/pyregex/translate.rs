@@ -13,6 +13,7 @@ use super::{Flags, Kind, PatternError};
 pub(super) struct Translated {
     pub(super) pattern: String,
     pub(super) ignore_case: bool,
+    pub(super) multi_line: bool,
     pub(super) n_groups: usize,
     /// The named groups with their numbers, in the order written.
     pub(super) names: Vec<(String, usize)>,
@@ -53,6 +54,7 @@ pub(super) fn translate(
     Ok(Translated {
         pattern: translator.out,
         ignore_case: translator.global.ignore_case,
+        multi_line: translator.global.multi_line,
         n_groups: translator.n_groups,
         names: translator.names,
     })
