@@ -27,6 +27,7 @@ mod systemd;
 mod tempfile;
 #[cfg(test)]
 mod testing;
+mod user;
 
 use crate::arguments::ArgumentSpec;
 use crate::machine::Machine;
@@ -73,6 +74,7 @@ const MODULES: &[Module] = &[
     module!(stat, StatArgs),
     module!(systemd, SystemdArgs),
     module!(tempfile, TempfileArgs),
+    module!(user, UserArgs),
 ];
 
 /// Finds a module by its short name.
