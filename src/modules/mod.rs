@@ -3,6 +3,7 @@
 //! A module is a function from its arguments and a machine to what happened. It never prints,
 //! never templates and knows no controller.
 
+mod apt;
 mod blockinfile;
 mod command;
 mod edit;
@@ -17,6 +18,7 @@ mod init_scripts;
 mod lineinfile;
 mod lines;
 mod outcome;
+mod package;
 mod path_info;
 mod ping;
 mod replace;
@@ -60,12 +62,14 @@ macro_rules! module {
 
 /// All modules, in alphabetical order.
 const MODULES: &[Module] = &[
+    module!(apt, AptArgs),
     module!(blockinfile, BlockinfileArgs),
     module!(command, CommandArgs),
     module!(file, FileArgs),
     module!(find, FindArgs),
     module!(group, GroupArgs),
     module!(lineinfile, LineinfileArgs),
+    module!(package, PackageArgs),
     module!(ping, PingArgs),
     module!(replace, ReplaceArgs),
     module!(service, ServiceArgs),

@@ -1,0 +1,100 @@
+//! `package`: packages of whatever manager the target has.
+//!
+//! Finds the manager and hands the work to its module; knows no manager itself.
+
+use crate::machine::Machine;
+use crate::value::Map;
+
+use super::apt::{self, AptArgs};
+use super::{Failure, ModuleResult};
+
+crate::arguments! {
+    /// Manage packages with the host's own package manager.
+    pub(crate) struct PackageArgs for "package" {
+        /// The packages.
+        name: Vec<String> { required },
+        /// What they should be, in the words of the host's package manager.
+        state: String { required },
+        /// The package manager to use; found out unless it is named.
+        r#use: String { default: "auto" },
+    }
+}
+
+/// Hands the packages to the manager's module.
+pub(crate) fn run(machine: &mut Machine, args: PackageArgs) -> ModuleResult {
+    let wanted = args.r#use.rsplit('.').next().unwrap_or_default();
+    let is_apt = match wanted {
+        "auto" => machine.find_program("apt-get").is_some(),
+        "apt" => true,
+        other => {
+            return Err(Failure::new(format!(
+                "Could not find a matching action for the \"{other}\" package manager."
+            )));
+        }
+    };
+    if !is_apt {
+        return Err(Failure::new(
+            "Could not detect which package manager to use. Try gathering facts or setting the \
+             \"use\" option.",
+        ));
+    }
+    let state = match args.state.as_str() {
+        "installed" => "present",
+        "removed" => "absent",
+        state => state,
+    };
+    let given: Map = [
+        ("name".into(), crate::value::Value::list(args.name)),
+        ("state".into(), state.into()),
+    ]
+    .into_iter()
+    .collect();
+    apt::run(machine, AptArgs::parse(&given)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::modules::fake::Programs;
+    use crate::value::Value;
+
+    fn call(programs: &Programs, json: &str) -> ModuleResult {
+        let given: Value = serde_json::from_str(json).unwrap();
+        run(
+            &mut programs.machine(),
+            PackageArgs::parse(given.as_map().unwrap()).unwrap(),
+        )
+    }
+
+    #[test]
+    fn a_debian_host_uses_apt() {
+        let programs = Programs::new([
+            ("apt-get", ""),
+            ("apt-cache", ""),
+            ("apt-mark", ""),
+            (
+                "dpkg-query",
+                "printf 'jq\\tamd64\\tinstall ok installed\\t1.5\\t\\n'",
+            ),
+        ]);
+        assert!(
+            !call(&programs, r#"{"name":"jq","state":"present"}"#)
+                .unwrap()
+                .changed
+        );
+        assert_eq!(programs.calls()[0].split(' ').next(), Some("dpkg-query"));
+    }
+
+    #[test]
+    fn an_unknown_manager_is_named() {
+        let failure = call(
+            &Programs::new([]),
+            r#"{"name":"jq","state":"present","use":"brew"}"#,
+        )
+        .unwrap_err();
+        assert_eq!(
+            failure.msg,
+            "Could not find a matching action for the \"brew\" package manager."
+        );
+    }
+}
