@@ -8,7 +8,7 @@ use super::services::Services;
 use crate::value::{Map, Value};
 
 /// The parameters a callable declares: `name!` is required, `*` takes more positional ones, `**`
-/// takes any named ones.
+/// takes any named ones. Names after `*` can only be given by name.
 #[derive(Debug)]
 pub(super) struct Parameters {
     names: &'static str,
@@ -27,6 +27,15 @@ impl Parameters {
                 Some(name) => (name, true),
                 None => (name, false),
             })
+    }
+
+    /// Returns how many parameters can be given by position.
+    fn positional(&self) -> usize {
+        self.names
+            .split_ascii_whitespace()
+            .take_while(|name| *name != "*")
+            .filter(|name| *name != "**")
+            .count()
     }
 
     fn takes(&self, marker: &str) -> bool {
@@ -82,7 +91,8 @@ impl<T> Given<T> {
         let mut arguments: Vec<Option<T>> = Vec::with_capacity(declared.len());
         let given = self.positional.len();
         let mut positional = self.positional.into_iter();
-        arguments.extend(positional.by_ref().take(declared.len()).map(Some));
+        let places = parameters.positional();
+        arguments.extend(positional.by_ref().take(places).map(Some));
         arguments.resize_with(declared.len(), || None);
         let rest: Vec<T> = positional.collect();
         if !rest.is_empty() && !parameters.takes("*") {

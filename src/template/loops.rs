@@ -30,6 +30,12 @@ pub(super) fn attribute(
             )),
             _ => None,
         },
+        // What `groupby` gives can be taken apart by name as well.
+        Val::Tuple(pair) if pair.len() == 2 => match name {
+            "grouper" => Some(pair[0].clone()),
+            "list" => Some(pair[1].clone()),
+            _ => None,
+        },
         Val::Time(moment) => time::field(moment, name),
         Val::Span(span) => time::span_field(*span, name),
         Val::Data(Value::Int(_) | Value::Bool(_)) if matches!(name, "real" | "numerator") => {

@@ -23,11 +23,13 @@ mod loops;
 mod methods;
 mod operators;
 mod python;
+mod random;
 mod run;
 mod runtime;
 mod scope;
 mod services;
 mod syntax;
+mod version;
 
 pub use engine::{Engine, Rendered, TemplateOptions};
 pub use error::TemplateError;

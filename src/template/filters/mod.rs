@@ -3,7 +3,15 @@
 //! Most work on final values alone; those that read lazily, keep `omit` or call other filters
 //! run on the values of the render.
 
+mod collections;
+mod crypto;
+mod math;
+mod paths;
+pub(super) mod regex;
 mod selection;
+pub(super) mod serial;
+mod text;
+mod time;
 mod values;
 
 use std::collections::HashMap;
@@ -66,7 +74,18 @@ impl Filter {
     }
 }
 
-const FAMILIES: [&[Filter]; 2] = [selection::FILTERS, values::FILTERS];
+const FAMILIES: [&[Filter]; 10] = [
+    collections::FILTERS,
+    crypto::FILTERS,
+    math::FILTERS,
+    paths::FILTERS,
+    regex::FILTERS,
+    selection::FILTERS,
+    serial::FILTERS,
+    text::FILTERS,
+    time::FILTERS,
+    values::FILTERS,
+];
 
 fn table() -> &'static HashMap<&'static str, &'static Filter> {
     static TABLE: OnceLock<HashMap<&'static str, &'static Filter>> = OnceLock::new();

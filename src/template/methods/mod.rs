@@ -1,7 +1,7 @@
 //! Methods of Python's types, as templates call them: `x.split(',')`, `d.items()`, `l.append(1)`.
 
 mod containers;
-mod text;
+pub(super) mod text;
 pub(super) mod time;
 
 use super::call::{Given, Parameters};

@@ -1,0 +1,285 @@
+//! Filters that hash, encrypt passwords for `/etc/shadow`, and vault.
+
+use md5::{Digest, Md5};
+use sha1::Sha1;
+use sha2::{Sha224, Sha256, Sha384, Sha512};
+
+use super::super::call::Call;
+use super::{Filter, data};
+use crate::value::Value;
+
+pub(super) const FILTERS: &[Filter] = &[
+    data("hash", "hashtype", |call| {
+        digest(
+            &call.text_at(0).unwrap_or_else(|| "sha1".into()),
+            &call.text(),
+        )
+    }),
+    data("md5", "", |call| digest("md5", &call.text())),
+    data("sha1", "", |call| digest("sha1", &call.text())),
+    data("checksum", "", |call| digest("sha1", &call.text())),
+    data(
+        "password_hash",
+        "hashtype salt salt_size rounds ident",
+        password_hash,
+    ),
+    data(
+        "vault",
+        "secret! salt vault_id wrap_object vaultid",
+        |call| {
+            let secret = secret(call)?;
+            let Some(text) = call.input.as_str() else {
+                return Err(format!(
+                    "Can only vault strings, instead we got <class '{}'>.",
+                    call.input.python_type()
+                ));
+            };
+            let id = call.text_at(2).unwrap_or_else(|| "filter_default".into());
+            call.services
+                .encrypt(text, &secret, Some(&id))
+                .map(Value::from)
+                .map_err(|error| format!("Unable to encrypt: {error}"))
+        },
+    ),
+    data("unvault", "secret! vault_id vaultid", |call| {
+        let secret = secret(call)?;
+        let Some(text) = call.input.as_str() else {
+            return Err(format!(
+                "Vault should be in the form of a string, instead we got <class '{}'>.",
+                call.input.python_type()
+            ));
+        };
+        if !text.starts_with("$ANSIBLE_VAULT") {
+            return Ok(text.into());
+        }
+        call.services
+            .decrypt_with(text, &secret)
+            .map(Value::from)
+            .map_err(|error| format!("Unable to decrypt: {error}"))
+    }),
+];
+
+fn secret(call: &Call<'_>) -> Result<String, String> {
+    call.required(0).as_str().map(str::to_owned).ok_or_else(|| {
+        format!(
+            "Secret passed is required to be a string, instead we got <class '{}'>.",
+            call.required(0).python_type()
+        )
+    })
+}
+
+fn hex(bytes: impl AsRef<[u8]>) -> Value {
+    bytes
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect::<String>()
+        .into()
+}
+
+fn digest(kind: &str, text: &str) -> Result<Value, String> {
+    let bytes = text.as_bytes();
+    Ok(match &*kind.to_lowercase() {
+        "md5" => hex(Md5::digest(bytes)),
+        "sha1" => hex(Sha1::digest(bytes)),
+        "sha224" => hex(Sha224::digest(bytes)),
+        "sha256" => hex(Sha256::digest(bytes)),
+        "sha384" => hex(Sha384::digest(bytes)),
+        "sha512" => hex(Sha512::digest(bytes)),
+        _ => return Err(format!("unsupported hash type {kind}")),
+    })
+}
+
+fn password_hash(call: &Call<'_>) -> Result<Value, String> {
+    let kind = call.text_at(0).unwrap_or_else(|| "sha512".into());
+    let password = call.text();
+    let salt = call.text_at(1).filter(|salt| !salt.is_empty());
+    let rounds = call.int(3)?.filter(|rounds| *rounds != 0);
+    let size = call.int(2)?.and_then(|size| usize::try_from(size).ok());
+    let salt_of = |size: usize| salt.clone().unwrap_or_else(|| random_salt(size));
+    let valid = |salt: &str, most: usize| {
+        if salt.chars().count() > most || !salt.bytes().all(|b| CRYPT.contains(&b)) {
+            Err("Could not hash the secret.".to_owned())
+        } else {
+            Ok(())
+        }
+    };
+    match &*kind {
+        "sha256" | "sha256_crypt" | "sha512" | "sha512_crypt" => {
+            let salt = salt_of(size.unwrap_or(16));
+            valid(&salt, 16)?;
+            let is_512 = kind.starts_with("sha512");
+            let rounds = rounds.unwrap_or(if is_512 { 656_000 } else { 535_000 });
+            sha_crypt(&password, &salt, rounds, is_512)
+        }
+        "md5" | "md5_crypt" => {
+            let salt = salt_of(size.unwrap_or(8));
+            valid(&salt, 8)?;
+            Ok(md5_crypt(password.as_bytes(), salt.as_bytes()).into())
+        }
+        "blowfish" | "bcrypt" => {
+            let ident = call.text_at(4).unwrap_or_else(|| "2b".into());
+            bcrypt_hash(&password, &salt_of(22), rounds.unwrap_or(12), &ident)
+        }
+        other => Err(format!(
+            "{other} is not in the list of supported passlib algorithms: md5, blowfish, sha256, sha512"
+        )),
+    }
+}
+
+const CRYPT: &[u8; 64] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+const BCRYPT: &[u8; 64] = b"./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+
+/// Returns a salt nobody can foretell, in the letters `crypt` allows.
+fn random_salt(length: usize) -> String {
+    (0..length)
+        .map(|_| char::from(CRYPT[usize::from(rand::random::<u8>() % 64)]))
+        .collect()
+}
+
+/// Writes three bytes as `crypt` does, lowest six bits first.
+fn crypt_letters(bytes: [u8; 3], count: usize, out: &mut String) {
+    let mut word = (u32::from(bytes[0]) << 16) | (u32::from(bytes[1]) << 8) | u32::from(bytes[2]);
+    for _ in 0..count {
+        out.push(char::from(CRYPT[usize::try_from(word & 63).unwrap_or(0)]));
+        word >>= 6;
+    }
+}
+
+fn sha_crypt(password: &str, salt: &str, rounds: i128, is_512: bool) -> Result<Value, String> {
+    let params = u32::try_from(rounds)
+        .ok()
+        .and_then(|rounds| sha_crypt::Params::new(rounds).ok())
+        .ok_or("Could not hash the secret.")?;
+    let (id, most) = if is_512 { (6, 63) } else { (5, 30) };
+    let mut out = format!("${id}$");
+    if rounds != 5000 {
+        out.push_str(&format!("rounds={rounds}$"));
+    }
+    out.push_str(salt);
+    out.push('$');
+    let third = most / 3;
+    let (mut a, mut b, mut c) = (0, third, 2 * third);
+    let bytes: Vec<u8> = if is_512 {
+        sha_crypt::sha512_crypt(password.as_bytes(), salt.as_bytes(), params).into()
+    } else {
+        sha_crypt::sha256_crypt(password.as_bytes(), salt.as_bytes(), params).into()
+    };
+    for _ in 0..third {
+        crypt_letters([bytes[a], bytes[b], bytes[c]], 4, &mut out);
+        (a, b, c) = if is_512 {
+            ((b + 1) % most, (c + 1) % most, (a + 1) % most)
+        } else {
+            ((c + 1) % most, (a + 1) % most, (b + 1) % most)
+        };
+    }
+    if is_512 {
+        crypt_letters([0, 0, bytes[63]], 2, &mut out);
+    } else {
+        crypt_letters([0, bytes[31], bytes[30]], 3, &mut out);
+    }
+    Ok(out.into())
+}
+
+/// Hashes as the MD5 scheme of `crypt` does.
+fn md5_crypt(password: &[u8], salt: &[u8]) -> String {
+    let inner = Md5::new()
+        .chain_update(password)
+        .chain_update(salt)
+        .chain_update(password)
+        .finalize();
+    let mut outer = Md5::new()
+        .chain_update(password)
+        .chain_update(b"$1$")
+        .chain_update(salt);
+    for chunk in 0..password.len().div_ceil(16) {
+        let length = (password.len() - chunk * 16).min(16);
+        outer.update(&inner[..length]);
+    }
+    let mut length = password.len();
+    while length > 0 {
+        outer.update(if length & 1 == 1 {
+            &[0]
+        } else {
+            &password[..1]
+        });
+        length >>= 1;
+    }
+    let mut digest = outer.finalize();
+    for round in 0..1000 {
+        let mut next = Md5::new();
+        if round % 2 == 1 {
+            next.update(password);
+        } else {
+            next.update(digest);
+        }
+        if round % 3 != 0 {
+            next.update(salt);
+        }
+        if round % 7 != 0 {
+            next.update(password);
+        }
+        if round % 2 == 1 {
+            next.update(digest);
+        } else {
+            next.update(password);
+        }
+        digest = next.finalize();
+    }
+    let mut out = format!("$1${}$", String::from_utf8_lossy(salt));
+    for [a, b, c] in [[0, 6, 12], [1, 7, 13], [2, 8, 14], [3, 9, 15], [4, 10, 5]] {
+        crypt_letters([digest[a], digest[b], digest[c]], 4, &mut out);
+    }
+    crypt_letters([0, 0, digest[11]], 2, &mut out);
+    out
+}
+
+fn bcrypt_hash(password: &str, salt: &str, rounds: i128, ident: &str) -> Result<Value, String> {
+    let failed = || "Could not hash the secret.".to_owned();
+    let version = match ident {
+        "2" | "2a" => bcrypt::Version::TwoA,
+        "2x" => bcrypt::Version::TwoX,
+        "2y" => bcrypt::Version::TwoY,
+        "2b" => bcrypt::Version::TwoB,
+        _ => return Err(failed()),
+    };
+    if salt.len() != 22 {
+        return Err(failed());
+    }
+    let mut bits = Vec::with_capacity(132);
+    for byte in salt.bytes() {
+        let value = BCRYPT
+            .iter()
+            .position(|known| *known == byte)
+            .ok_or_else(failed)?;
+        bits.extend((0..6).rev().map(|shift| value >> shift & 1));
+    }
+    let mut raw = [0_u8; 16];
+    for (byte, bits) in raw.iter_mut().zip(bits.chunks(8)) {
+        *byte = bits
+            .iter()
+            .fold(0, |byte, bit| (byte << 1) | u8::from(*bit == 1));
+    }
+    let cost = u32::try_from(rounds).map_err(|_| failed())?;
+    let hashed = bcrypt::hash_with_salt(password, cost, raw).map_err(|_| failed())?;
+    Ok(hashed.format_for_version(version).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_hash_as_crypt_hashes_them() {
+        // From `openssl passwd -1|-5|-6 -salt saltstring Hello`.
+        assert_eq!(
+            md5_crypt(b"Hello", b"saltstri"),
+            "$1$saltstri$OINShNxjt0ZCuX7ywvcGD0"
+        );
+        assert_eq!(
+            sha_crypt("Hello", "saltstring", 5000, false),
+            Ok("$5$saltstring$jfZe1.O5rA9aUKHLYLEqMjNCNYEqmZMJ.KAMmcgZPz5".into())
+        );
+        assert_eq!(sha_crypt("Hello", "saltstring", 5000, true), Ok("$6$saltstring$aQzKv7HhksN4CNT5HySRdxOEHxZvlWWP2je/lOgbrHx5iLYj3NJfVnC287n/dwkODYWL1.LZUdO9vX84fkCna/".into()));
+    }
+}
