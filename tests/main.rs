@@ -1,4 +1,5 @@
 //! The one integration test binary; each file below is a user-visible feature.
 
 mod arrows;
+mod template;
 mod yaml;

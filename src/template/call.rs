@@ -77,14 +77,6 @@ impl<T> Bound<T> {
 }
 
 impl<T> Given<T> {
-    /// Makes positional arguments.
-    pub(super) fn positional(values: impl IntoIterator<Item = T>) -> Self {
-        Self {
-            positional: values.into_iter().collect(),
-            named: Vec::new(),
-        }
-    }
-
     /// Matches the arguments to `parameters`; the error is Python's message.
     pub(super) fn bind(self, function: &str, parameters: &Parameters) -> Result<Bound<T>, String> {
         let declared: Vec<_> = parameters.list().collect();
@@ -96,12 +88,19 @@ impl<T> Given<T> {
         arguments.resize_with(declared.len(), || None);
         let rest: Vec<T> = positional.collect();
         if !rest.is_empty() && !parameters.takes("*") {
+            let least = 1 + declared.iter().filter(|(_, required)| *required).count();
+            let most = places + 1;
+            let takes = if least == most {
+                format!(
+                    "{most} positional argument{}",
+                    if most == 1 { "" } else { "s" }
+                )
+            } else {
+                format!("from {least} to {most} positional arguments")
+            };
             return Err(format!(
-                "{function}() takes {} positional argument{} but {} {} given",
-                declared.len() + 1,
-                if declared.is_empty() { "" } else { "s" },
-                given + 1,
-                if given == 0 { "was" } else { "were" },
+                "{function}() takes {takes} but {} were given",
+                given + 1
             ));
         }
         let mut named = Vec::new();

@@ -99,7 +99,7 @@ fn syntax_config(overrides: &Overrides, source: &str) -> Compiled<SyntaxConfig> 
 fn parse_error(error: &minijinja::Error, source: &str, is_expression: bool) -> SyntaxError {
     let detail = error
         .detail()
-        .map_or_else(|| error.kind().to_string(), str::to_owned);
+        .map_or_else(|| error.kind().to_string(), in_jinjas_words);
     let kind = if is_expression {
         "expression"
     } else {
@@ -128,6 +128,31 @@ fn parse_error(error: &minijinja::Error, source: &str, is_expression: bool) -> S
             column: u32::try_from(column).unwrap_or(1),
         }),
         help: None,
+    }
+}
+
+/// Words a syntax error as Jinja words it.
+fn in_jinjas_words(detail: &str) -> String {
+    let token = |token: &str| match token {
+        "end of variable block" => "end of print statement".to_owned(),
+        "end of block" => "end of statement block".to_owned(),
+        "end of input" => "end of template".to_owned(),
+        token => token.trim_matches('`').to_owned(),
+    };
+    if let Some(tag) = detail.strip_prefix("unknown statement ") {
+        return format!("Encountered unknown tag '{tag}'.");
+    }
+    let Some(unexpected) = detail.strip_prefix("unexpected ") else {
+        return detail.to_owned();
+    };
+    match unexpected.split_once(", expected ") {
+        Some(("end of input", "end of block")) => "Unexpected end of template.".into(),
+        Some((got, "expression")) => format!("unexpected '{}'", token(got)),
+        Some((got, wanted)) => {
+            format!("expected token '{}', got '{}'", token(wanted), token(got))
+        }
+        None if unexpected.contains(' ') && !unexpected.starts_with("end of ") => detail.to_owned(),
+        None => format!("unexpected '{}'", token(unexpected)),
     }
 }
 

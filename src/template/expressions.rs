@@ -1,6 +1,5 @@
 //! Expressions: names, attributes, calls, filters and tests, evaluated as Jinja does on Python.
 
-use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -561,11 +560,6 @@ pub(super) fn equal(frame: &Frame<'_>, a: &Val, b: &Val) -> Evaluated<bool> {
         _ if a.type_name() != b.type_name() => false,
         _ => python::equal(&frame.run.data(a)?, &frame.run.data(b)?),
     })
-}
-
-/// Makes an empty list a template can fill.
-pub(super) fn empty_list() -> Rc<RefCell<Vec<Val>>> {
-    Rc::default()
 }
 
 /// The operators whose operands may be text.

@@ -169,6 +169,9 @@ impl<'r> Frame<'r> {
                 match val {
                     Val::Module(module) => out.extend(module.text.iter().cloned()),
                     Val::Undefined(fault) => return Err(fault),
+                    // What is put out stays as it is now, whatever the template does to it later.
+                    Val::List(items) => out.push(Val::list(items.borrow().clone())),
+                    Val::Dict(dict) => out.push(Val::dict(dict.borrow().clone())),
                     val => out.push(val),
                 }
             }

@@ -180,7 +180,14 @@ const JINJA: &[Check] = &[
     data("even", "", |call| parity(call, 0)),
     data("divisibleby", "num!", |call| {
         let number = whole(&call.input, "%")?;
-        match whole(call.required(0), "%")? {
+        let divisor = call.required(0);
+        let divisor = whole(divisor, "%").map_err(|_| {
+            format!(
+                "unsupported operand type(s) for %: 'int' and '{}'",
+                divisor.python_type()
+            )
+        })?;
+        match divisor {
             0 => Err("integer modulo by zero".into()),
             divisor => Ok(number % divisor == 0),
         }
@@ -216,6 +223,9 @@ fn whole(value: &Value, operator: &str) -> Result<i128, String> {
 }
 
 fn parity(call: &Call<'_>, wanted: i128) -> Result<bool, String> {
+    if call.input.as_str().is_some() {
+        return Err("not all arguments converted during string formatting".into());
+    }
     Ok(whole(&call.input, "%")?.rem_euclid(2) == wanted)
 }
 

@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use super::super::call::{Bound, Call, items_of};
 use super::super::finish::Finish;
 use super::super::frame::Frame;
+use super::super::methods;
 use super::super::operators::{arithmetic, binary};
 use super::super::python::{Number, compare, contains, equal, sort_by_key};
 use super::super::runtime::{Dict, Evaluated, Val, Words};
@@ -348,6 +349,11 @@ fn items(frame: &mut Frame<'_>, input: Val, _: Bound<Val>, _: Place) -> Evaluate
 
 fn attr(frame: &mut Frame<'_>, input: Val, mut given: Bound<Val>, place: Place) -> Evaluated {
     let name = frame.run.text_of(&given.take(0).unwrap_or_default())?;
+    if input.is_mapping() && !methods::has(&input, &name) {
+        return Ok(frame
+            .run
+            .missing(&input, &name.into(), &frame.origin, place));
+    }
     frame.attribute(&input, &name.into(), place)
 }
 
@@ -430,12 +436,10 @@ fn combine(frame: &mut Frame<'_>, input: Val, given: Bound<Val>, _: Place) -> Ev
     let mut result = Dict::new();
     for dictionary in &dictionaries {
         let Some(pairs) = frame.run.pairs(dictionary)? else {
-            let shown = repr(&frame.run.data(dictionary)?);
             return Err(frame.run.failure(format!(
-                "failed to combine variables, expected dicts but got a '{}' and a '{}': \n{}\n{shown}",
-                "dict",
+                "failed to combine variables, expected dicts but got a '{}' and a '{}'.",
+                dictionaries[0].type_name(),
                 dictionary.type_name(),
-                "{}",
             )));
         };
         merge_into(frame, &mut result, pairs, recursive, merge)?;

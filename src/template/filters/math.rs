@@ -112,7 +112,9 @@ const UNITS: [(char, f64); 9] = [
 
 fn human_readable(call: &Call<'_>) -> Result<Value, String> {
     let size = match &call.input {
-        Value::String(_) => return Err("human_readable() failed on bad input".into()),
+        Value::String(_) => {
+            return Err("human_readable() failed on bad input: '>=' not supported between instances of 'str' and 'int'".into());
+        }
         value => float(value).ok_or("human_readable() failed on bad input")?,
     };
     let base = if call.flag(0, false) { "bits" } else { "Bytes" };

@@ -13,8 +13,8 @@ pub(super) const FILTERS: &[Filter] = &[
     running("default", "default_value boolean", default).with_undefined(),
     running("d", "default_value boolean", default).with_undefined(),
     running("mandatory", "msg", mandatory).with_undefined(),
-    running("ternary", "true_val! false_val! none_val", ternary),
-    running("type_debug", "", type_debug),
+    running("ternary", "true_val! false_val! none_val", ternary).with_undefined(),
+    running("type_debug", "", type_debug).with_undefined(),
     running("string", "", string),
     data("bool", "", boolean),
     data("int", "default base", integer),
@@ -69,10 +69,13 @@ fn string(frame: &mut Frame<'_>, input: Val, _: Bound<Val>, _: Place) -> Evaluat
 }
 
 fn boolean(call: &Call<'_>) -> Result<Value, String> {
-    match &call.input {
-        Value::Null => Ok(Value::Null),
-        value => Ok(value.to_soft_bool().unwrap_or(false).into()),
-    }
+    let flag = match &call.input {
+        Value::String(text) => {
+            matches!(&*text.to_lowercase(), "yes" | "on" | "true" | "1")
+        }
+        value => super::super::python::equal(value, &1.into()),
+    };
+    Ok(flag.into())
 }
 
 fn integer(call: &Call<'_>) -> Result<Value, String> {

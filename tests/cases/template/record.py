@@ -15,7 +15,7 @@ from ansible import release
 from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.loader import init_plugin_loader
 from ansible.utils.display import Display
-from ansible._internal._datatag._tags import TrustedAsTemplate
+from ansible._internal._datatag._tags import Origin, TrustedAsTemplate
 from ansible._internal._templating._engine import TemplateEngine, TemplateOptions
 
 assert release.__version__ == "2.19.14", release.__version__
@@ -26,7 +26,7 @@ init_plugin_loader([])
 
 def trusted(value):
     if isinstance(value, str):
-        return TrustedAsTemplate().tag(value)
+        return Origin(path="/case", line_num=1, col_num=1).tag(TrustedAsTemplate().tag(value))
     if isinstance(value, list):
         return [trusted(item) for item in value]
     if isinstance(value, dict):
