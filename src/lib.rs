@@ -7,6 +7,7 @@ pub mod config;
 pub mod error;
 pub mod event;
 pub mod executor;
+pub mod inventory;
 pub mod machine;
 pub mod modules;
 pub mod node;

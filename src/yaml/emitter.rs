@@ -1,11 +1,14 @@
 //! Writes YAML byte for byte as libyaml 0.2.5 does under PyYAML and Ansible's dumpers.
 //!
 //! Follows libyaml's emitter: what it knows is a column, an indent and two flags about what was
-//! written last. Knows nothing of marks, tags or source nodes.
+//! written last. Knows nothing of marks.
 
 use std::cmp::Ordering;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use super::scalar;
+use crate::node::{Kind, Node};
 use crate::value::{Map, Value, float_repr};
 
 /// What the callers of PyYAML's `dump` choose; the default is the `to_yaml` filter's.
@@ -78,6 +81,72 @@ pub fn to_yaml(value: &Value, style: &YamlStyle) -> String {
     emitter.out
 }
 
+/// Returns a source tree as one YAML document: vaulted texts under their tag, and collections
+/// that stand in it more than once (they are one in memory) under an anchor, as PyYAML does.
+pub fn node_to_yaml(node: &Node, style: &YamlStyle) -> String {
+    let mut anchors = Anchors::default();
+    anchors.count(node, style);
+    let mut emitter = Emitter::new(*style);
+    let item = Item::from_node(node, style, &mut anchors);
+    emitter.node(&item, Context::default());
+    emitter.end_document(style.explicit_end);
+    emitter.out
+}
+
+/// Which collections of a tree are met more than once, by where they are in memory.
+#[derive(Default)]
+struct Anchors {
+    met: HashSet<usize>,
+    names: HashMap<usize, String>,
+    written: HashSet<usize>,
+}
+
+impl Anchors {
+    /// Names the collections that are met again, in the order they are.
+    fn count(&mut self, node: &Node, style: &YamlStyle) {
+        let Some(place) = place(node) else { return };
+        if !self.met.insert(place) {
+            let next = format!("id{:03}", self.names.len() + 1);
+            self.names.entry(place).or_insert(next);
+            return;
+        }
+        match &node.kind {
+            Kind::List(items) => items.iter().for_each(|item| self.count(item, style)),
+            Kind::Map(pairs) => {
+                for (key, value) in sorted_nodes(pairs, style.sort_keys) {
+                    self.count(key, style);
+                    self.count(value, style);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn place(node: &Node) -> Option<usize> {
+    match &node.kind {
+        Kind::List(items) => Some(Arc::as_ptr(items).cast::<()>() as usize),
+        Kind::Map(pairs) => Some(Arc::as_ptr(pairs).cast::<()>() as usize),
+        _ => None,
+    }
+}
+
+fn sorted_nodes(pairs: &[(Node, Node)], sort: bool) -> Vec<(&Node, &Node)> {
+    let keys: Vec<Value> = pairs.iter().map(|(key, _)| key.to_value()).collect();
+    let mut order: Vec<usize> = (0..pairs.len()).collect();
+    if sort
+        && keys
+            .windows(2)
+            .all(|pair| compare(&pair[0], &pair[1]).is_some())
+    {
+        order.sort_by(|a, b| compare(&keys[*a], &keys[*b]).unwrap_or(Ordering::Equal));
+    }
+    order
+        .into_iter()
+        .map(|at| (&pairs[at].0, &pairs[at].1))
+        .collect()
+}
+
 /// Where a node stands.
 #[derive(Clone, Copy, Default)]
 struct Context {
@@ -102,6 +171,9 @@ enum Item {
         pairs: Vec<(Item, Item)>,
         is_flow: bool,
     },
+    Vault(String),
+    Anchored(String, Box<Item>),
+    Alias(String),
 }
 
 impl Item {
@@ -125,6 +197,44 @@ impl Item {
                 let is_flow = flow(style, pairs.iter().flat_map(|(key, value)| [key, value]));
                 Self::Map { pairs, is_flow }
             }
+        }
+    }
+
+    fn from_node(node: &Node, style: &YamlStyle, anchors: &mut Anchors) -> Self {
+        let place = place(node);
+        let name = place.and_then(|place| anchors.names.get(&place)).cloned();
+        if let Some(name) = &name
+            && place.is_some_and(|place| !anchors.written.insert(place))
+        {
+            return Self::Alias(name.clone());
+        }
+        let item = match &node.kind {
+            Kind::Vault(text) => Self::Vault(text.to_string()),
+            Kind::List(items) => {
+                let items: Vec<_> = items
+                    .iter()
+                    .map(|item| Self::from_node(item, style, anchors))
+                    .collect();
+                let is_flow = flow(style, items.iter());
+                Self::List { items, is_flow }
+            }
+            Kind::Map(pairs) => {
+                let mut made = Vec::with_capacity(pairs.len());
+                for (key, value) in sorted_nodes(pairs, style.sort_keys) {
+                    let key = Self::from_node(key, style, anchors);
+                    made.push((key, Self::from_node(value, style, anchors)));
+                }
+                let is_flow = flow(style, made.iter().flat_map(|(key, value)| [key, value]));
+                Self::Map {
+                    pairs: made,
+                    is_flow,
+                }
+            }
+            _ => Self::new(&node.to_value(), style),
+        };
+        match name {
+            Some(name) => Self::Anchored(name, Box::new(item)),
+            None => item,
         }
     }
 
@@ -169,6 +279,8 @@ impl Item {
             Self::Scalar { text, .. } => text.len() <= 128 && !text.contains(is_break),
             Self::List { items, .. } => items.is_empty(),
             Self::Map { pairs, .. } => pairs.is_empty(),
+            Self::Vault(_) | Self::Anchored(..) => false,
+            Self::Alias(_) => true,
         }
     }
 }
@@ -424,6 +536,12 @@ impl Emitter {
                     self.block_map(pairs);
                 }
             }
+            Item::Vault(text) => self.vault(text),
+            Item::Anchored(name, item) => {
+                self.indicator(&format!("&{name}"), true, false, false);
+                self.node(item, context);
+            }
+            Item::Alias(name) => self.indicator(&format!("*{name}"), true, false, false),
         }
     }
 
@@ -552,6 +670,14 @@ impl Emitter {
             Quoting::Double => self.double_quoted(text, may_fold),
             Quoting::Literal => self.literal(text),
         }
+        self.decrease_indent();
+    }
+
+    /// Writes vaulted text under its tag.
+    fn vault(&mut self, text: &str) {
+        self.indicator("!vault", true, false, false);
+        self.increase_indent(true, false);
+        self.literal(text);
         self.decrease_indent();
     }
 

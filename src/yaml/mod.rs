@@ -17,7 +17,7 @@ use crate::node::{Kind, Node};
 use crate::source::{Mark, SourceFile};
 use crate::value::Value;
 
-pub use emitter::{MultiLine, YamlStyle, to_yaml};
+pub use emitter::{MultiLine, YamlStyle, node_to_yaml, to_yaml};
 
 /// One YAML document that was read.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,6 +63,11 @@ pub fn parse_with(file: &Arc<SourceFile>, options: ReadOptions) -> Result<Docume
     };
     let mut documents = reader::read(file, dialect, true)?;
     Ok(documents.pop().unwrap_or_else(|| empty(file)))
+}
+
+/// Reads a JSON object, array or string with marks; `None` when the text is no JSON.
+pub fn parse_json(file: &Arc<SourceFile>) -> Option<Node> {
+    json::parse(file)
 }
 
 /// Reads all documents of a file.

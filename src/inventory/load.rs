@@ -1,0 +1,360 @@
+//! Reads inventory sources: files, directories, executables and lists of hosts.
+//!
+//! Which reader a source gets is Ansible's order of plugins; a source is taken whole or not at
+//! all. What stands in a source is the readers' matter.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::graph::push_once;
+use super::{Inventory, InventoryOptions, VariableFiles, Warning, address, ini, script, structure};
+use crate::error::Error;
+use crate::pyregex::{Flags, Pattern};
+use crate::source::SourceFile;
+use crate::vault;
+use crate::yaml;
+
+/// The file that is read when nothing names an inventory; it may be absent.
+const DEFAULT_SOURCE: &str = "/etc/ansible/hosts";
+
+impl Inventory {
+    /// Reads all sources, and the variable files beside them for every host and group.
+    pub fn load(
+        sources: &[String],
+        options: &InventoryOptions,
+    ) -> Result<(Self, Vec<Warning>), Vec<Error>> {
+        let mut loader = Loader::new(options).map_err(|error| vec![error])?;
+        let mut any_parsed = false;
+        for source in sources.iter().filter(|source| !source.is_empty()) {
+            any_parsed |= loader.source(source);
+        }
+        loader.conclude(any_parsed);
+        let errors = loader.errors;
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let mut inventory = loader.inventory;
+        let errors = inventory.preload_variable_files();
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let warnings = inventory.take_warnings();
+        Ok((inventory, warnings))
+    }
+}
+
+struct Loader<'a> {
+    options: &'a InventoryOptions,
+    ignored: Vec<Pattern>,
+    inventory: Inventory,
+    errors: Vec<Error>,
+}
+
+/// Why a reader did not take a source.
+struct Refusal {
+    plugin: &'static str,
+    error: Error,
+}
+
+impl<'a> Loader<'a> {
+    fn new(options: &'a InventoryOptions) -> Result<Self, Error> {
+        let compile = |pattern: &String| {
+            Pattern::text(pattern, Flags::default()).map_err(|_| {
+                Error::content(format!("`{pattern}` is no regular expression"))
+                    .help("correct the setting `inventory_ignore_patterns`")
+            })
+        };
+        let mut inventory = Inventory::default();
+        inventory.group_names = options.group_names;
+        inventory.pattern_mismatch = options.pattern_mismatch;
+        Ok(Self {
+            options,
+            ignored: options
+                .ignored_patterns
+                .iter()
+                .map(compile)
+                .collect::<Result<_, _>>()?,
+            inventory,
+            errors: Vec::new(),
+        })
+    }
+
+    /// Reads one source as the user named it; tells whether anything in it could be read.
+    fn source(&mut self, source: &str) -> bool {
+        let path = self.options.working_directory.join(source);
+        if source.contains(',') && !path.exists() {
+            return self.host_list(source);
+        }
+        let directory = if path.is_dir() {
+            Some(path.as_path())
+        } else {
+            path.parent()
+        };
+        if let Some(directory) = directory {
+            let directory = directory
+                .canonicalize()
+                .unwrap_or_else(|_| directory.to_path_buf());
+            self.inventory
+                .add_variable_files(VariableFiles::beside(&directory, self.options));
+        }
+        self.inventory.sources.push(path.clone().into());
+        self.path(&path, source)
+    }
+
+    fn path(&mut self, path: &Path, shown: &str) -> bool {
+        if path.is_dir() {
+            return self.directory(path, shown);
+        }
+        self.inventory.current_source = Some(path.into());
+        let parsed = match self.file(path, shown) {
+            Ok(()) => true,
+            Err(refusals) => {
+                self.refuse(shown, refusals);
+                false
+            }
+        };
+        self.inventory.current_source = None;
+        parsed
+    }
+
+    fn directory(&mut self, path: &Path, shown: &str) -> bool {
+        let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+        let mut names: Vec<String> = entries
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .collect();
+        names.sort();
+        names.retain(|name| !self.is_ignored(name));
+        let mut parsed = false;
+        for name in names {
+            let shown = format!("{}/{name}", shown.trim_end_matches('/'));
+            parsed |= self.path(&path.join(&name), &shown);
+        }
+        parsed
+    }
+
+    fn is_ignored(&self, name: &str) -> bool {
+        name.starts_with('.')
+            || ["host_vars", "group_vars", "vars_plugins"].contains(&name)
+            || self
+                .options
+                .ignored_extensions
+                .iter()
+                .any(|ending| name.ends_with(ending.as_str()))
+            || self
+                .ignored
+                .iter()
+                .any(|pattern| pattern.search(name).is_ok_and(|found| found.is_some()))
+    }
+
+    /// Gives a file to the readers that want it, in their order, until one takes it.
+    fn file(&mut self, path: &Path, shown: &str) -> Result<(), Vec<Refusal>> {
+        let mut refusals = Vec::new();
+        if !path.exists() {
+            return Err(refusals);
+        }
+        let extension = path
+            .extension()
+            .map(|extension| format!(".{}", extension.to_string_lossy()))
+            .unwrap_or_default();
+        for plugin in &self.options.enabled {
+            let before = self.inventory.clone();
+            let (plugin, read) = match short_name(plugin) {
+                "script" if is_executable(path) => ("script", self.script(path)),
+                "yaml" if ["", ".yml", ".yaml", ".json"].contains(&extension.as_str()) => {
+                    ("yaml", self.yaml(path, shown))
+                }
+                "ini" if extension != ".toml" => ("ini", self.ini(path, shown)),
+                "toml" if extension == ".toml" => ("toml", Err(no_toml())),
+                _ => continue,
+            };
+            match read {
+                Ok(()) => return Ok(()),
+                Err(error) => {
+                    self.inventory = before;
+                    refusals.push(Refusal { plugin, error });
+                }
+            }
+        }
+        Err(refusals)
+    }
+
+    fn script(&mut self, path: &Path) -> Result<(), Error> {
+        let Some(runner) = &self.options.scripts else {
+            return Err(Error::content("executable inventories cannot be run here"));
+        };
+        let runner = Arc::clone(runner);
+        script::read(path, runner.as_ref(), &mut self.inventory)
+    }
+
+    fn yaml(&mut self, path: &Path, shown: &str) -> Result<(), Error> {
+        let file = read_text(path, shown, self.options)?;
+        let document = yaml::parse_with(&file, self.options.yaml)
+            .map_err(|mut errors| errors.swap_remove(0))?;
+        if document.root.is_null() {
+            return Err(Error::content(format!("`{shown}` is empty"))
+                .help("name at least one group or host in it"));
+        }
+        structure::read(&document.root, &mut self.inventory)?;
+        for (text, mark) in document.warnings {
+            let help = Some("Using last defined value only.".to_string());
+            push_once(
+                &mut self.inventory.warnings,
+                Warning {
+                    text,
+                    mark: Some(mark),
+                    help,
+                },
+            );
+        }
+        Ok(())
+    }
+
+    fn ini(&mut self, path: &Path, shown: &str) -> Result<(), Error> {
+        let file = read_text(path, shown, self.options)?;
+        ini::read(&file, &mut self.inventory)
+    }
+
+    /// Tells why no reader took a source: as warnings, or as an error where that is asked for.
+    fn refuse(&mut self, shown: &str, mut refusals: Vec<Refusal>) {
+        if refusals.is_empty() && shown == DEFAULT_SOURCE {
+            return;
+        }
+        let told = most_telling(&mut refusals);
+        if self.options.any_unparsed_is_failed {
+            let whole = format!("completely failed to parse inventory source `{shown}`");
+            self.errors.push(match told {
+                Some(refusal) => refusal.error,
+                None => Error::content(whole).help("check the path given with `-i`"),
+            });
+            return;
+        }
+        let warnings = &mut self.inventory.warnings;
+        if let Some(refusal) = told {
+            let mut warning = Warning::from(refusal.error);
+            warning.text = format!(
+                "Failed to parse inventory with '{}' plugin: {}",
+                refusal.plugin, warning.text
+            );
+            push_once(warnings, warning);
+        }
+        let text = format!("Unable to parse {shown} as an inventory source");
+        push_once(warnings, Warning::new(text));
+    }
+
+    /// Reads `a,b,` as names of hosts.
+    fn host_list(&mut self, list: &str) -> bool {
+        let takes_ranges = self
+            .options
+            .enabled
+            .iter()
+            .map(|name| short_name(name))
+            .find(|name| ["host_list", "advanced_host_list"].contains(name))
+            == Some("advanced_host_list");
+        for entry in list
+            .split(',')
+            .map(str::trim)
+            .filter(|entry| !entry.is_empty())
+        {
+            let (names, port) = if takes_ranges {
+                address::expand(entry).unwrap_or_else(|_| (vec![entry.to_string()], None))
+            } else {
+                let parsed = address::parse(entry).filter(|(host, _)| !host.contains('['));
+                let (host, port) = parsed.unwrap_or((entry, None));
+                (vec![host.to_string()], port)
+            };
+            for name in names {
+                self.inventory.add_listed_host(&name, port, list);
+            }
+        }
+        true
+    }
+
+    fn conclude(&mut self, any_parsed: bool) {
+        if any_parsed {
+            self.inventory.reconcile();
+            return;
+        }
+        self.inventory.reconcile();
+        if self.options.unparsed_is_failed {
+            self.errors.push(
+                Error::content("no inventory was parsed").help("check the paths given with `-i`"),
+            );
+        } else if self.options.unparsed_warning {
+            let text = "No inventory was parsed, only implicit localhost is available";
+            push_once(&mut self.inventory.warnings, Warning::new(text));
+        }
+    }
+}
+
+/// Reads a text file, decrypting it when it is vaulted.
+pub(super) fn read_text(
+    path: &Path,
+    shown: &str,
+    options: &InventoryOptions,
+) -> Result<Arc<SourceFile>, Error> {
+    let mut bytes = std::fs::read(path)
+        .map_err(|error| Error::content(format!("cannot read `{shown}`: {}", reason(&error))))?;
+    if vault::is_vaulted(&bytes) {
+        bytes = vault::decrypt(&bytes, &options.secrets).map_err(|error| {
+            let file = SourceFile::new(shown, String::from_utf8_lossy(&bytes));
+            Error::from(error).at(&crate::source::Mark::start_of(&file))
+        })?;
+    }
+    let text = String::from_utf8(bytes).or_else(|error| without_comments(error.as_bytes()));
+    text.map(|text| SourceFile::new(shown, text)).map_err(|_| {
+        Error::content(format!("`{shown}` is not UTF-8 text")).help("save it as UTF-8")
+    })
+}
+
+/// Returns a text whose comment lines hold other encodings, these lines emptied.
+fn without_comments(bytes: &[u8]) -> Result<String, std::str::Utf8Error> {
+    let lines = bytes
+        .split(|byte| *byte == b'\n')
+        .map(|line| match line.first() {
+            Some(b'#' | b';') => Ok(""),
+            _ => std::str::from_utf8(line),
+        });
+    lines
+        .collect::<Result<Vec<_>, _>>()
+        .map(|lines| lines.join("\n"))
+}
+
+/// Picks the refusal of the reader the file was surely written for.
+fn most_telling(refusals: &mut Vec<Refusal>) -> Option<Refusal> {
+    let is_yaml = |refusal: &Refusal| {
+        refusal.plugin == "yaml"
+            && refusal.error.mark.as_ref().is_some_and(|mark| {
+                let name = &mark.file.name;
+                [".yml", ".yaml", ".json"]
+                    .iter()
+                    .any(|ending| name.ends_with(ending))
+                    || mark.file.text.trim_start().starts_with(['{', '-'])
+            })
+    };
+    let chosen = refusals
+        .iter()
+        .position(|refusal| matches!(refusal.plugin, "script" | "toml") || is_yaml(refusal))
+        .or_else(|| refusals.len().checked_sub(1))?;
+    Some(refusals.swap_remove(chosen))
+}
+
+fn no_toml() -> Error {
+    Error::content("TOML inventories are not supported").help("write it as YAML or INI")
+}
+
+fn short_name(plugin: &str) -> &str {
+    plugin.strip_prefix("ansible.builtin.").unwrap_or(plugin)
+}
+
+fn is_executable(path: &Path) -> bool {
+    std::fs::metadata(path)
+        .is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+}
+
+/// Returns why the system refused, without its number.
+pub(super) fn reason(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    text.to_lowercase()
+}
