@@ -251,7 +251,7 @@ mod tests {
         for (pattern, names) in [
             ("web[01:05:2].x", "web01.x,web03.x,web05.x None"),
             ("db-[a:c]", "db-a,db-b,db-c None"),
-            ("[1:2]-[a:b]:22", "1-a,1-b,2-a,2-b Some(22)"),
+            ("x[1:2]-[a:b]:22", "x1-a,x1-b,x2-a,x2-b Some(22)"),
             ("h[:2]", "h0,h1,h2 None"),
             ("h[9:11]", "h9,h10,h11 None"),
             ("h[2:1]", " None"),

@@ -290,7 +290,8 @@ impl Inventory {
             if name == "ansible_group_priority" {
                 group.priority = priority(&value)?;
             } else {
-                Arc::make_mut(&mut group.variables).insert(name.into(), value);
+                // Ansible copies: an alias in the source is not one of two variables.
+                Arc::make_mut(&mut group.variables).insert(name.into(), separate(&value));
             }
             return Ok(());
         }
@@ -572,6 +573,21 @@ fn replaced(name: &str) -> String {
             }
         })
         .collect()
+}
+
+/// Copies a tree so that it shares no collection with another.
+pub(super) fn separate(node: &Node) -> Node {
+    let kind = match &node.kind {
+        Kind::List(items) => Kind::List(Arc::new(items.iter().map(separate).collect())),
+        Kind::Map(pairs) => {
+            let pairs = pairs
+                .iter()
+                .map(|(key, value)| (key.clone(), separate(value)));
+            Kind::Map(Arc::new(pairs.collect()))
+        }
+        kind => kind.clone(),
+    };
+    Node::new(node.mark.clone(), kind)
 }
 
 fn implicit_localhost() -> Host {

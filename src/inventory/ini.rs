@@ -150,7 +150,7 @@ impl Reader<'_> {
         let Some(pattern) = words.next() else {
             return Ok(());
         };
-        let names = self.expand(&pattern.text, place)?;
+        let names = expand(&pattern.text, place)?;
         let mut variables = Variables::new();
         if let Some(port) = names.1 {
             let node = crate::node::Node::new(place.column(0), crate::node::Kind::Int(port.into()));
@@ -174,37 +174,6 @@ impl Reader<'_> {
             self.inventory.extend_host(&name, &variables);
         }
         Ok(())
-    }
-
-    fn expand(
-        &self,
-        pattern: &str,
-        place: &Place<'_>,
-    ) -> Result<(Vec<String>, Option<u16>), Error> {
-        let refuse =
-            |told: String, help: &str| Err(Error::content(told).at(&place.column(0)).help(help));
-        let (names, port) = match address::expand(pattern) {
-            Ok(expanded) => expanded,
-            Err(told) => {
-                return refuse(
-                    told.to_string(),
-                    "ranges are `[1:9]`, `[01:50:2]` or `[a:f]`",
-                );
-            }
-        };
-        if pattern.ends_with(':') && port.is_none() {
-            return refuse(
-                format!("invalid host pattern `{pattern}`"),
-                "a `:` at the end is reserved to provide a port; is this file YAML?",
-            );
-        }
-        if names.iter().any(|name| name == "---") {
-            return refuse(
-                "invalid host pattern `---`".to_string(),
-                "this looks like YAML: name the file `.yml` or `.yaml`",
-            );
-        }
-        Ok((names, port))
     }
 
     fn child(&mut self, line: &str, place: &Place<'_>) -> Result<(), Error> {
@@ -257,14 +226,11 @@ impl Reader<'_> {
         let Some((name, pending)) = self.pending.first() else {
             return Ok(());
         };
-        let told = match pending.kind {
-            SectionKind::Vars => {
-                format!("section `[{name}:vars]` not valid for undefined group `{name}`")
-            }
-            _ => {
-                let parent = pending.parents.last().map_or("", |parent| parent);
-                format!("section `[{parent}:children]` includes undefined group `{name}`")
-            }
+        let told = if pending.kind == SectionKind::Vars {
+            format!("section `[{name}:vars]` not valid for undefined group `{name}`")
+        } else {
+            let parent = pending.parents.last().map_or("", |parent| parent);
+            format!("section `[{parent}:children]` includes undefined group `{name}`")
         };
         let known = self.inventory.groups.keys().map(|known| &**known);
         let near = nearest(name, known.filter(|known| *known != &**name));
@@ -273,6 +239,33 @@ impl Reader<'_> {
             None => format!("declare it with a section `[{name}]`"),
         }))
     }
+}
+
+fn expand(pattern: &str, place: &Place<'_>) -> Result<(Vec<String>, Option<u16>), Error> {
+    let refuse =
+        |told: String, help: &str| Err(Error::content(told).at(&place.column(0)).help(help));
+    let (names, port) = match address::expand(pattern) {
+        Ok(expanded) => expanded,
+        Err(told) => {
+            return refuse(
+                told.to_string(),
+                "ranges are `[1:9]`, `[01:50:2]` or `[a:f]`",
+            );
+        }
+    };
+    if pattern.ends_with(':') && port.is_none() {
+        return refuse(
+            format!("invalid host pattern `{pattern}`"),
+            "a `:` at the end is reserved to provide a port; is this file YAML?",
+        );
+    }
+    if names.iter().any(|name| name == "---") {
+        return refuse(
+            "invalid host pattern `---`".to_string(),
+            "this looks like YAML: name the file `.yml` or `.yaml`",
+        );
+    }
+    Ok((names, port))
 }
 
 /// A line of the file, for marks.

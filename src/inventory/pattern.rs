@@ -99,7 +99,7 @@ impl Inventory {
         }
         let mut seen = HashSet::new();
         hosts.retain(|host| seen.insert(host.clone()));
-        let mut hosts: Vec<HostName> = hosts.into_iter().map(|host| self.name_of(host)).collect();
+        let mut hosts: Vec<HostName> = hosts.iter().map(|host| self.name_of(host)).collect();
         match order {
             Order::Inventory => {}
             Order::ReverseInventory => hosts.reverse(),
@@ -133,10 +133,10 @@ impl Inventory {
         Ok(selection)
     }
 
-    fn name_of(&self, host: Match) -> HostName {
+    fn name_of(&self, host: &Match) -> HostName {
         match host {
-            Match::Known(index) => Arc::clone(&self.hosts[index].name),
-            Match::Implicit(name) => name.into(),
+            Match::Known(index) => Arc::clone(&self.hosts[*index].name),
+            Match::Implicit(name) => (*name).into(),
         }
     }
 }
@@ -256,14 +256,14 @@ impl Matcher<'_> {
 enum Matching<'a> {
     Exact(&'a str),
     Glob(Vec<Token>),
-    Regex(Pattern),
+    Regex(Box<Pattern>),
 }
 
 impl<'a> Matching<'a> {
     fn new(pattern: &'a str) -> Result<Self, Error> {
         if let Some(expression) = pattern.strip_prefix('~') {
             return Pattern::text(expression, Flags::default())
-                .map(Self::Regex)
+                .map(|pattern| Self::Regex(Box::new(pattern)))
                 .map_err(|_| {
                     Error::content(format!("Invalid host list pattern: {pattern}"))
                         .help("behind `~` stands a regular expression")

@@ -7,11 +7,13 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
+use super::graph::separate;
 use super::{Entity, Group, Host, Inventory, Limit, Order, VariableFiles, Variables};
 use crate::error::Error;
 use crate::node::{Kind, Node};
 use crate::source::{Mark, SourceFile};
 use crate::value::{JsonStyle, Map, Value, repr, to_json};
+use crate::vault::{self, Secrets};
 use crate::yaml::{self, YamlStyle};
 
 /// What a listing covers.
@@ -22,6 +24,8 @@ pub struct Listing<'a> {
     /// `-e`: variables that win over all others.
     pub extra: Option<&'a Arc<Variables>>,
     pub limit: Option<&'a Limit>,
+    /// Opens vaulted variables in `--graph --vars`; the other shapes keep them closed.
+    pub secrets: Option<&'a Secrets>,
     /// `--export`: each variable where it is set, rather than each host's sum.
     pub export: bool,
 }
@@ -279,14 +283,53 @@ impl<'a> Lister<'a> {
                 lines.push(branch(&host.name, depth + 1));
                 if with_variables {
                     let variables = self.host_variables(&host.name)?;
-                    graph_variables(&variables, depth + 2, lines);
+                    self.graph_variables(&variables, depth + 2, lines)?;
                 }
             }
         }
         if with_variables {
-            graph_variables(&self.group_variables(group)?, depth + 1, lines);
+            let variables = self.group_variables(group)?;
+            self.graph_variables(&variables, depth + 1, lines)?;
         }
         Ok(())
+    }
+
+    fn graph_variables(
+        &self,
+        variables: &Variables,
+        depth: usize,
+        lines: &mut Vec<String>,
+    ) -> Result<(), Vec<Error>> {
+        let mut sorted: Vec<_> = variables.iter().collect();
+        sorted.sort_by_key(|(name, _)| Arc::clone(name));
+        for (name, value) in sorted {
+            let value = self.opened(value).map_err(|error| vec![error])?;
+            let shown = value.as_str().map_or_else(|| repr(&value), str::to_string);
+            lines.push(branch(&format!("{{{name} = {shown}}}"), depth));
+        }
+        Ok(())
+    }
+
+    /// Returns a node as data, vaulted texts decrypted where there are secrets.
+    fn opened(&self, node: &Node) -> Result<Value, Error> {
+        match (&node.kind, self.listing.secrets) {
+            (Kind::Vault(text), Some(secrets)) => {
+                let plain = vault::decrypt(text.as_bytes(), secrets)
+                    .map_err(|error| Error::from(error).at(&node.mark))?;
+                Ok(Value::from(String::from_utf8_lossy(&plain).as_ref()))
+            }
+            (Kind::List(items), _) => {
+                let items: Result<Vec<_>, _> = items.iter().map(|item| self.opened(item)).collect();
+                Ok(items?.into())
+            }
+            (Kind::Map(pairs), _) => {
+                let pairs = pairs
+                    .iter()
+                    .map(|(key, value)| Ok((key.to_value(), self.opened(value)?)));
+                Ok(pairs.collect::<Result<Map, Error>>()?.into())
+            }
+            _ => Ok(node.to_value()),
+        }
     }
 
     fn map(&self, pairs: Vec<(Arc<str>, Node)>) -> Node {
@@ -294,16 +337,6 @@ impl<'a> Lister<'a> {
             .into_iter()
             .map(|(name, value)| (Node::text(self.mark.clone(), name), value));
         Node::new(self.mark.clone(), Kind::Map(Arc::new(named.collect())))
-    }
-}
-
-fn graph_variables(variables: &Variables, depth: usize, lines: &mut Vec<String>) {
-    let mut sorted: Vec<_> = variables.iter().collect();
-    sorted.sort_by_key(|(name, _)| Arc::clone(name));
-    for (name, value) in sorted {
-        let value = value.to_value();
-        let shown = value.as_str().map_or_else(|| repr(&value), str::to_string);
-        lines.push(branch(&format!("{{{name} = {shown}}}"), depth));
     }
 }
 
@@ -320,21 +353,6 @@ fn extend(sum: &mut Variables, layer: &Variables) {
             .iter()
             .map(|(name, value)| (Arc::clone(name), value.clone())),
     );
-}
-
-/// Copies a tree so that it shares no collection with another.
-fn separate(node: &Node) -> Node {
-    let kind = match &node.kind {
-        Kind::List(items) => Kind::List(Arc::new(items.iter().map(separate).collect())),
-        Kind::Map(pairs) => {
-            let pairs = pairs
-                .iter()
-                .map(|(key, value)| (key.clone(), separate(value)));
-            Kind::Map(Arc::new(pairs.collect()))
-        }
-        kind => kind.clone(),
-    };
-    Node::new(node.mark.clone(), kind)
 }
 
 fn json_map(variables: &Variables, marks_unsafe: bool) -> Value {

@@ -48,7 +48,8 @@ fn group(name: &Node, content: &Node, inventory: &mut Inventory) -> Result<Arc<s
         match kind.as_str() {
             "vars" => {
                 for (name, value) in pairs(section, &kind, &group)? {
-                    let set = inventory.set_variable(&group, &key_text(&name)?, value);
+                    let variable = variable_name(&name, inventory);
+                    let set = inventory.set_variable(&group, &variable, value);
                     set.map_err(|error| error.at(&name.mark))?;
                 }
             }
@@ -136,7 +137,7 @@ fn hosts(
         .help("write `name: value` lines below the host"));
     }
     for (name, value) in variables.as_map().unwrap_or_default() {
-        own.insert(key_text(name)?.into(), value.clone());
+        own.insert(variable_name(name, inventory).into(), value.clone());
     }
     let own = Arc::new(own);
     for name in names {
@@ -159,6 +160,20 @@ fn key_text(key: &Node) -> Result<String, Error> {
             .at(&key.mark)
             .help("put quotes around it")
     })
+}
+
+/// Returns the name of a variable; a key that is no text is one no template can reach.
+fn variable_name(key: &Node, inventory: &mut Inventory) -> String {
+    if let Some(name) = key.as_str() {
+        return name.to_string();
+    }
+    let name = key.to_value().to_string();
+    warn(
+        inventory,
+        format!("Accepting inventory variable with invalid name {name}."),
+        key,
+    );
+    name
 }
 
 fn warn(inventory: &mut Inventory, text: String, node: &Node) {

@@ -107,7 +107,7 @@ mod tests {
                 r#"d=e "f"@10"#,
                 r#"g="x@20"#,
                 r#"i="y\z@26"#,
-                "@35"
+                "@36"
             ]
             .map(String::from)
             .to_vec())
