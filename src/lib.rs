@@ -2,6 +2,7 @@
 //!
 //! The rooms and their arrows are described in ARCHITECTURE.md.
 
+pub mod agent;
 pub mod arguments;
 pub mod config;
 pub mod error;

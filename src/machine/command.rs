@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -335,15 +335,29 @@ pub struct Cancellation(Arc<State>);
 struct State {
     cancelled: AtomicBool,
     groups: Mutex<HashSet<u32>>,
+    changed: Condvar,
 }
 
 impl Cancellation {
     /// Cancels the task and kills its process groups.
     pub fn cancel(&self) {
+        let groups = self.groups();
         self.0.cancelled.store(true, Ordering::SeqCst);
-        for group in self.groups().iter() {
+        for group in groups.iter() {
             kill_group(*group);
         }
+        self.0.changed.notify_all();
+    }
+
+    /// Waits for `time`, or less when the task is cancelled; tells whether it is.
+    pub fn wait(&self, time: Duration) -> bool {
+        let waited = self
+            .0
+            .changed
+            .wait_timeout_while(self.groups(), time, |_| !self.is_cancelled());
+        // The guard is of no use; only the time passed counts.
+        drop(waited);
+        self.is_cancelled()
     }
 
     pub fn is_cancelled(&self) -> bool {

@@ -117,6 +117,12 @@ impl Machine {
         Ok(())
     }
 
+    /// Waits; fails at once when the task is cancelled meanwhile.
+    pub fn sleep(&self, time: std::time::Duration) -> Result<()> {
+        self.options.cancellation.wait(time);
+        self.check_cancelled()
+    }
+
     /// Puts a change into the undo log; the change must come after.
     fn record(&mut self, path: &std::path::Path, record: UndoRecord) -> Result<()> {
         self.options

@@ -15,6 +15,7 @@ mod find;
 mod glob;
 mod group;
 mod init_scripts;
+mod invocation;
 mod lineinfile;
 mod lines;
 mod outcome;
@@ -35,6 +36,7 @@ use crate::arguments::ArgumentSpec;
 use crate::machine::Machine;
 use crate::value::Map;
 
+pub use invocation::invocation;
 pub use outcome::{Diff, Failure, ModuleResult, Outcome};
 
 /// One module, as both ends see it.

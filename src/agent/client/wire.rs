@@ -1,0 +1,203 @@
+//! Frames over the two streams, safe to drop and take up again at any await.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::{AgentError, Input, Output};
+use crate::agent::frame::{Decoder, Frame};
+use crate::agent::protocol::{ToAgent, ToController, control};
+
+/// What the agent sent.
+#[derive(Debug)]
+pub(super) enum Incoming {
+    Message(ToController),
+    Chunk { stream: u64, bytes: Vec<u8> },
+}
+
+impl Incoming {
+    /// Names the message for an error.
+    pub(super) fn name(&self) -> String {
+        let name = match self {
+            Self::Chunk { .. } => "content",
+            Self::Message(ToController::Hello { .. }) => "a greeting",
+            Self::Message(ToController::Reply { .. }) => "a reply",
+            Self::Message(ToController::Need { .. }) => "a wish for content",
+            Self::Message(ToController::Credit { .. }) => "credit",
+            Self::Message(ToController::Sending { .. } | ToController::Sent { .. }) => "a file",
+        };
+        name.to_owned()
+    }
+}
+
+pub(super) struct Wire {
+    input: Input,
+    output: Output,
+    decoder: Decoder,
+    /// Bytes that are queued and not written yet, from `written` on.
+    queue: Vec<u8>,
+    written: usize,
+    buffer: Box<[u8]>,
+    last_words: LastWords,
+}
+
+impl Wire {
+    pub(super) fn new(
+        input: Input,
+        output: Output,
+        errors: Option<Input>,
+        received: &[u8],
+    ) -> Self {
+        let mut decoder = Decoder::default();
+        decoder.push(received);
+        let last_words = LastWords::default();
+        if let Some(errors) = errors {
+            tokio::spawn(last_words.clone().listen(errors));
+        }
+        Self {
+            input,
+            output,
+            decoder,
+            queue: Vec::new(),
+            written: 0,
+            buffer: vec![0; 64 * 1024].into(),
+            last_words,
+        }
+    }
+
+    pub(super) fn queue(&mut self, message: &ToAgent) -> Result<(), AgentError> {
+        let frame = control(message).map_err(AgentError::Request)?;
+        self.queue_frame(&frame);
+        Ok(())
+    }
+
+    pub(super) fn queue_frame(&mut self, frame: &Frame) {
+        if self.is_flushed() {
+            self.queue.clear();
+            self.written = 0;
+        }
+        frame.encode(&mut self.queue);
+    }
+
+    /// Tells whether everything queued is written.
+    pub(super) fn is_flushed(&self) -> bool {
+        self.written == self.queue.len()
+    }
+
+    /// Waits for the next message, writing what is queued meanwhile.
+    pub(super) async fn next_message(&mut self) -> Result<Incoming, AgentError> {
+        loop {
+            if let Some(message) = self.take_message()? {
+                return Ok(message);
+            }
+            self.exchange().await?;
+        }
+    }
+
+    /// Waits for the next message, but only until everything queued is written.
+    pub(super) async fn message_while_writing(&mut self) -> Result<Option<Incoming>, AgentError> {
+        loop {
+            let message = self.take_message()?;
+            if message.is_some() || self.is_flushed() {
+                return Ok(message);
+            }
+            self.exchange().await?;
+        }
+    }
+
+    fn take_message(&mut self) -> Result<Option<Incoming>, AgentError> {
+        let frame = self.decoder.next_frame();
+        let frame = frame.map_err(|error| AgentError::Protocol(error.to_string()))?;
+        frame.map(parse).transpose()
+    }
+
+    /// Reads or writes some bytes; either can be dropped without loss.
+    async fn exchange(&mut self) -> Result<(), AgentError> {
+        let waiting = &self.queue[self.written..];
+        tokio::select! {
+            biased;
+            read = self.input.read(&mut self.buffer) => match read {
+                Ok(0) => Err(self.lost("the connection was closed").await),
+                Ok(count) => {
+                    self.decoder.push(&self.buffer[..count]);
+                    Ok(())
+                }
+                Err(error) => Err(self.lost(&error.to_string()).await),
+            },
+            written = self.output.write(waiting), if !waiting.is_empty() => match written {
+                Ok(0) => Err(self.lost("the connection takes no more").await),
+                Ok(count) => {
+                    self.written += count;
+                    if self.is_flushed() {
+                        self.output.flush().await.map_err(AgentError::Request)?;
+                    }
+                    Ok(())
+                }
+                // Why the agent went away is what it says, or has said, on the other streams.
+                Err(_) => {
+                    self.written = self.queue.len();
+                    Ok(())
+                }
+            },
+        }
+    }
+
+    async fn lost(&self, why: &str) -> AgentError {
+        AgentError::Lost {
+            why: why.to_owned(),
+            last_words: self.last_words.settled().await,
+        }
+    }
+
+    /// Says that nothing more will come, and reads until the agent has gone.
+    pub(super) async fn close(&mut self) -> io::Result<()> {
+        let waiting = &self.queue[self.written..];
+        self.output.write_all(waiting).await?;
+        self.output.shutdown().await?;
+        while self.input.read(&mut self.buffer).await? > 0 {}
+        Ok(())
+    }
+}
+
+fn parse(frame: Frame) -> Result<Incoming, AgentError> {
+    match frame {
+        Frame::Chunk { stream, bytes } => Ok(Incoming::Chunk { stream, bytes }),
+        Frame::Control(text) => serde_json::from_slice(&text)
+            .map(Incoming::Message)
+            .map_err(|error| AgentError::Protocol(format!("no message: {error}"))),
+    }
+}
+
+/// The end of what the agent said on standard error.
+#[derive(Clone, Default)]
+struct LastWords {
+    text: Arc<Mutex<VecDeque<u8>>>,
+    ended: Arc<tokio::sync::Notify>,
+}
+
+impl LastWords {
+    const KEPT: usize = 2048;
+
+    async fn listen(self, mut errors: Input) {
+        let mut buffer = vec![0; 4096];
+        while let Ok(count @ 1..) = errors.read(&mut buffer).await {
+            let mut text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
+            text.extend(&buffer[..count]);
+            let excess = text.len().saturating_sub(Self::KEPT);
+            text.drain(..excess);
+        }
+        self.ended.notify_one();
+    }
+
+    /// Returns the last words once nothing more comes, or soon after.
+    async fn settled(&self) -> String {
+        let soon = std::time::Duration::from_millis(200);
+        // A stream that stays open is no reason to wait any longer.
+        tokio::time::timeout(soon, self.ended.notified()).await.ok();
+        let text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes: Vec<u8> = text.iter().copied().collect();
+        String::from_utf8_lossy(&bytes).trim().to_owned()
+    }
+}

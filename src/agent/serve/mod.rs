@@ -1,0 +1,193 @@
+//! The target's end: reads requests, runs one task at a time, and answers.
+//!
+//! Three threads of work: this one reads, a worker runs modules, and whoever has something to say
+//! writes whole frames under a lock. When the channel closes or says something that is no
+//! message, the running task is cancelled, its programs are killed, scratch files are removed and
+//! the session ends. Knows no controller code.
+
+mod content;
+mod session;
+mod task;
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use super::frame::{Decoder, Frame, FrameError};
+use super::protocol::{PROTOCOL, ToAgent, ToController};
+use crate::modules;
+use session::Session;
+use task::{FindModule, Request, Worker};
+
+pub use task::catch_panics;
+
+/// Why a session ended early.
+#[derive(Debug)]
+pub enum ServeError {
+    Io(io::Error),
+    /// What came is no frame or no message.
+    Garbage(String),
+    /// The peer speaks another version.
+    Version(u32),
+}
+
+impl fmt::Display for ServeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(error) => write!(f, "the channel broke: {error}"),
+            Self::Garbage(what) => write!(f, "the controller sent {what}"),
+            Self::Version(version) => {
+                write!(
+                    f,
+                    "the controller speaks protocol {version}, not {PROTOCOL}"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for ServeError {}
+
+impl From<FrameError> for ServeError {
+    fn from(error: FrameError) -> Self {
+        Self::Garbage(error.to_string())
+    }
+}
+
+impl From<io::Error> for ServeError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// Serves one controller until it closes `input`.
+pub fn serve(input: impl Read, output: impl Write + Send + 'static) -> Result<(), ServeError> {
+    serve_modules(input, Box::new(output), modules::find)
+}
+
+fn serve_modules(
+    input: impl Read,
+    output: Box<dyn Write + Send>,
+    find: FindModule,
+) -> Result<(), ServeError> {
+    let session = Arc::new(Session::new(output));
+    session.send(&ToController::Hello {
+        protocol: PROTOCOL,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        uid: rustix::process::geteuid().as_raw(),
+    })?;
+    let (requests, queue) = channel();
+    let worker = Worker::start(Arc::clone(&session), queue, find);
+    let ended = Reader {
+        session: &session,
+        input,
+        decoder: Decoder::default(),
+        greeted: false,
+    }
+    .run(&|request| requests.send(request).is_ok());
+    drop(requests);
+    session.close();
+    // A task that is being cancelled gets a moment to remove what it staged.
+    worker.finish(Duration::from_secs(2));
+    session.remove_scratch();
+    ended
+}
+
+/// Serves on standard input and output, which no module or stray child can reach afterwards.
+pub fn serve_standard_streams() -> Result<(), ServeError> {
+    catch_panics();
+    // Without a controlling terminal a hang-up cannot end the agent before it cleaned up; a
+    // group leader has none to lose.
+    rustix::process::setsid().ok();
+    let input = rustix::io::dup(rustix::stdio::stdin()).map_err(io::Error::from)?;
+    let output = rustix::io::dup(rustix::stdio::stdout()).map_err(io::Error::from)?;
+    for stream in [&input, &output] {
+        rustix::io::fcntl_setfd(stream, rustix::io::FdFlags::CLOEXEC).map_err(io::Error::from)?;
+    }
+    make_raw(&input)?;
+    let nowhere = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/null")?;
+    rustix::stdio::dup2_stdin(&nowhere).map_err(io::Error::from)?;
+    rustix::stdio::dup2_stdout(&nowhere).map_err(io::Error::from)?;
+    serve(std::fs::File::from(input), std::fs::File::from(output))
+}
+
+/// Stops a terminal from changing the bytes that pass; only some `su` and `doas` need one.
+fn make_raw(stream: &std::os::fd::OwnedFd) -> io::Result<()> {
+    if !rustix::termios::isatty(stream) {
+        return Ok(());
+    }
+    let mut settings = rustix::termios::tcgetattr(stream)?;
+    settings.make_raw();
+    Ok(rustix::termios::tcsetattr(
+        stream,
+        rustix::termios::OptionalActions::Now,
+        &settings,
+    )?)
+}
+
+struct Reader<'a, R> {
+    session: &'a Session,
+    input: R,
+    decoder: Decoder,
+    greeted: bool,
+}
+
+impl<R: Read> Reader<'_, R> {
+    /// Reads until the controller closes the channel; `submit` refuses when the worker is gone.
+    fn run(&mut self, submit: &dyn Fn(Request) -> bool) -> Result<(), ServeError> {
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            while let Some(frame) = self.decoder.next_frame()? {
+                if !self.take(frame, submit)? {
+                    return Ok(());
+                }
+            }
+            match self.input.read(&mut buffer) {
+                Ok(0) if self.decoder.is_empty() => return Ok(()),
+                Ok(0) => return Err(ServeError::Garbage("half a frame".into())),
+                Ok(count) => self.decoder.push(&buffer[..count]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // The other end of a terminal hung up.
+                Err(error) if error.raw_os_error() == Some(5) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn take(&mut self, frame: Frame, submit: &dyn Fn(Request) -> bool) -> Result<bool, ServeError> {
+        let text = match frame {
+            Frame::Control(text) => text,
+            Frame::Chunk { stream, bytes } if self.greeted => {
+                self.session.deliver(stream, bytes);
+                return Ok(true);
+            }
+            Frame::Chunk { .. } => {
+                return Err(ServeError::Garbage("content before a greeting".into()));
+            }
+        };
+        let message: ToAgent = serde_json::from_slice(&text)
+            .map_err(|error| ServeError::Garbage(format!("no message: {error}")))?;
+        match message {
+            ToAgent::Hello { protocol: PROTOCOL } => self.greeted = true,
+            ToAgent::Hello { protocol } => return Err(ServeError::Version(protocol)),
+            _ if !self.greeted => {
+                return Err(ServeError::Garbage("a request before a greeting".into()));
+            }
+            ToAgent::Call { seq, call } => return Ok(submit(self.session.begin_call(seq, *call))),
+            ToAgent::Fetch { seq, path } => return Ok(submit(self.session.begin_fetch(seq, path))),
+            ToAgent::Cancel { seq } => self.session.cancel(seq),
+            ToAgent::Credit { stream, bytes } => self.session.grant(stream, bytes),
+            ToAgent::End { stream, error } => self.session.end(stream, error),
+        }
+        Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,221 @@
+//! What reader and worker share: the way out, the streams, and the task that runs.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use super::task::{Job, Request};
+use crate::agent::frame::Frame;
+use crate::agent::protocol::{Call, ToController, WINDOW, control};
+use crate::machine::Cancellation;
+
+/// A piece of a stream, or its end.
+pub(super) enum Piece {
+    Bytes(Vec<u8>),
+    End(Option<String>),
+}
+
+pub(super) struct Session {
+    output: Mutex<Box<dyn Write + Send>>,
+    streams: Mutex<HashMap<u64, Sender<Piece>>>,
+    /// What may still be sent of each outgoing stream.
+    credits: Mutex<HashMap<u64, u64>>,
+    granted: Condvar,
+    next_stream: AtomicU64,
+    state: Mutex<State>,
+    scratch: OnceLock<Option<PathBuf>>,
+}
+
+#[derive(Default)]
+struct State {
+    closed: bool,
+    tasks: HashMap<u64, Cancellation>,
+}
+
+impl Session {
+    pub(super) fn new(output: Box<dyn Write + Send>) -> Self {
+        Self {
+            output: Mutex::new(output),
+            streams: Mutex::default(),
+            credits: Mutex::default(),
+            granted: Condvar::new(),
+            next_stream: AtomicU64::new(1),
+            state: Mutex::default(),
+            scratch: OnceLock::new(),
+        }
+    }
+
+    pub(super) fn send(&self, message: &ToController) -> io::Result<()> {
+        self.send_frame(&control(message)?)
+    }
+
+    pub(super) fn send_frame(&self, frame: &Frame) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        frame.encode(&mut bytes);
+        let mut output = lock(&self.output);
+        output.write_all(&bytes)?;
+        output.flush()
+    }
+
+    /// Registers a task, so that it can be cancelled from the moment it is asked for.
+    fn begin(&self, seq: u64, job: Job) -> Request {
+        let cancellation = Cancellation::default();
+        let mut state = lock(&self.state);
+        if state.closed {
+            cancellation.cancel();
+        }
+        state.tasks.insert(seq, cancellation.clone());
+        Request {
+            seq,
+            cancellation,
+            job,
+        }
+    }
+
+    pub(super) fn begin_call(&self, seq: u64, call: Call) -> Request {
+        self.begin(seq, Job::Call(Box::new(call)))
+    }
+
+    pub(super) fn begin_fetch(&self, seq: u64, path: String) -> Request {
+        self.begin(seq, Job::Fetch(path))
+    }
+
+    /// Forgets a task that is over, and the streams it left unread.
+    pub(super) fn finish(&self, seq: u64) {
+        lock(&self.state).tasks.remove(&seq);
+        lock(&self.streams).clear();
+        lock(&self.credits).clear();
+    }
+
+    /// Cancels a task; what it waits for ends with an error.
+    pub(super) fn cancel(&self, seq: u64) {
+        let task = lock(&self.state).tasks.get(&seq).cloned();
+        if let Some(task) = task {
+            task.cancel();
+            lock(&self.streams).clear();
+            self.granted.notify_all();
+        }
+    }
+
+    /// Cancels everything: nobody listens any more.
+    pub(super) fn close(&self) {
+        let mut state = lock(&self.state);
+        state.closed = true;
+        for task in state.tasks.values() {
+            task.cancel();
+        }
+        drop(state);
+        lock(&self.streams).clear();
+        self.granted.notify_all();
+    }
+
+    pub(super) fn new_stream(&self) -> u64 {
+        self.next_stream.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Opens an incoming stream.
+    pub(super) fn open_stream(&self) -> (u64, Receiver<Piece>) {
+        let stream = self.new_stream();
+        let (sender, receiver) = channel();
+        lock(&self.streams).insert(stream, sender);
+        (stream, receiver)
+    }
+
+    pub(super) fn close_stream(&self, stream: u64) {
+        lock(&self.streams).remove(&stream);
+    }
+
+    /// Hands a piece to the stream's reader; pieces of a stream nobody reads are dropped.
+    pub(super) fn deliver(&self, stream: u64, bytes: Vec<u8>) {
+        if let Some(sender) = lock(&self.streams).get(&stream) {
+            sender.send(Piece::Bytes(bytes)).ok();
+        }
+    }
+
+    pub(super) fn end(&self, stream: u64, error: Option<String>) {
+        if let Some(sender) = lock(&self.streams).remove(&stream) {
+            sender.send(Piece::End(error)).ok();
+        }
+    }
+
+    pub(super) fn open_credit(&self, stream: u64) {
+        lock(&self.credits).insert(stream, WINDOW);
+    }
+
+    pub(super) fn grant(&self, stream: u64, bytes: u64) {
+        if let Some(credit) = lock(&self.credits).get_mut(&stream) {
+            *credit = credit.saturating_add(bytes);
+        }
+        self.granted.notify_all();
+    }
+
+    /// Waits until something of the stream may be sent, and takes up to `most` of it.
+    pub(super) fn spend(&self, stream: u64, most: u64, task: &Cancellation) -> io::Result<u64> {
+        let mut credits = lock(&self.credits);
+        loop {
+            if task.is_cancelled() {
+                return Err(io::Error::other("the task was cancelled"));
+            }
+            if let Some(credit) = credits.get_mut(&stream).filter(|credit| **credit > 0) {
+                let taken = most.min(*credit);
+                *credit -= taken;
+                return Ok(taken);
+            }
+            credits = self
+                .granted
+                .wait(credits)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Returns the session's private directory, made when it is first needed.
+    pub(super) fn scratch(&self) -> Option<PathBuf> {
+        self.scratch.get_or_init(make_scratch).clone()
+    }
+
+    pub(super) fn remove_scratch(&self) {
+        if let Some(Some(path)) = self.scratch.get() {
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "the session's own scratch, no change to the target"
+            )]
+            std::fs::remove_dir_all(path).ok();
+        }
+    }
+}
+
+/// Makes a private directory beside the agent's binary where that is our own cache (programs may
+/// run there, which `/tmp` often forbids), else among the temporary files.
+fn make_scratch() -> Option<PathBuf> {
+    let name = format!("run-{}-{:08x}", std::process::id(), rand::random::<u32>());
+    let beside = std::env::current_exe()
+        .ok()
+        .and_then(|program| Some(program.parent()?.to_owned()))
+        .filter(|directory| is_own_cache(directory));
+    beside
+        .into_iter()
+        .chain([std::env::temp_dir()])
+        .map(|directory| directory.join(&name))
+        .find(|path| {
+            let mode = rustix::fs::Mode::RWXU;
+            rustix::fs::mkdir(path, mode).is_ok()
+        })
+}
+
+fn is_own_cache(directory: &std::path::Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let named = directory
+        .file_name()
+        .is_some_and(|name| name.to_string_lossy().starts_with("backstay") || name == ".backstay");
+    named
+        && directory.metadata().is_ok_and(|found| {
+            found.uid() == rustix::process::geteuid().as_raw() && found.mode().trailing_zeros() >= 6
+        })
+}
+
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
