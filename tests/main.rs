@@ -2,4 +2,6 @@
 
 mod arrows;
 mod template;
+#[cfg(test)]
+mod transport;
 mod yaml;

@@ -119,7 +119,7 @@ pub enum Failure {
 /// prints it, `algorithm` the key's type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HostKeyProblem {
-    /// No known_hosts file has a key for the host.
+    /// No `known_hosts` file has a key for the host.
     Unknown {
         algorithm: String,
         fingerprint: String,
@@ -147,8 +147,22 @@ pub enum HostKeyProblem {
     Certificate { detail: String, fingerprint: String },
     /// The server is not the sandbox that this process started.
     Pinned { fingerprint: String },
-    /// A known_hosts file could not be read or written.
+    /// A `known_hosts` file could not be read or written.
     File { file: PathBuf, detail: String },
+}
+
+impl Failure {
+    /// A refusal after which the server takes no further method, before it is known what was
+    /// tried.
+    pub(super) fn no_method_left() -> Self {
+        Self::Refusal {
+            user: String::new(),
+            methods: Vec::new(),
+            tried: Vec::new(),
+            skipped: Vec::new(),
+            password: false,
+        }
+    }
 }
 
 impl fmt::Display for Stage {
@@ -207,7 +221,11 @@ impl TransportError {
             } => format!(
                 "`{peer}` refused the login of `{user}`: tried {}; the server offers {}",
                 list(tried),
-                list(methods)
+                if methods.is_empty() && !tried.is_empty() {
+                    "nothing else".to_owned()
+                } else {
+                    list(methods)
+                }
             ),
             Failure::Key { path, detail } => {
                 format!(

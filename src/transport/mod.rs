@@ -147,10 +147,10 @@ pub async fn connect(
 ) -> Result<Connection, TransportError> {
     let inner = match &endpoint.kind {
         ConnectionKind::Local => Inner::Local(local::Local::new(endpoint)),
-        ConnectionKind::Ssh => Inner::Ssh(ssh::connect(endpoint, context).await?),
-        ConnectionKind::Sandbox { root } => {
-            Inner::Ssh(context.sandboxes.connect(endpoint, root, context).await?)
-        }
+        ConnectionKind::Ssh => Inner::Ssh(Box::new(ssh::connect(endpoint, context).await?)),
+        ConnectionKind::Sandbox { root } => Inner::Ssh(Box::new(
+            context.sandboxes.connect(endpoint, root, context).await?,
+        )),
     };
     Ok(Connection { inner })
 }
@@ -164,7 +164,7 @@ pub struct Connection {
 #[derive(Debug)]
 enum Inner {
     Local(local::Local),
-    Ssh(ssh::Client),
+    Ssh(Box<ssh::Client>),
 }
 
 impl Connection {

@@ -1,5 +1,5 @@
 //! Which algorithms are offered to a server, and in which order: our defaults, changed by the
-//! user's lists in the `+`, `-`, `^` notation of ssh_config(5).
+//! user's lists in the `+`, `-`, `^` notation of `ssh_config`(5).
 
 use std::borrow::Cow;
 
@@ -112,7 +112,7 @@ fn fixes_order(list: Option<&str>) -> bool {
     list.is_some_and(|list| !list.starts_with(['+', '-']))
 }
 
-/// Returns whether keys of known_hosts type `known` can serve `algorithm`.
+/// Returns whether keys of `known_hosts` type `known` can serve `algorithm`.
 fn is_of_type(algorithm: &Algorithm, known: &str) -> bool {
     match algorithm {
         Algorithm::Rsa { .. } => known == "ssh-rsa",
@@ -157,14 +157,14 @@ fn assemble(defaults: &[&str], list: Option<&str>) -> Vec<String> {
         _ => (None, list),
     };
     let given: Vec<&str> = rest.split(',').filter(|name| !name.is_empty()).collect();
-    let named = given.iter().map(|name| (*name).to_owned());
+    let added = given.iter().map(|name| (*name).to_owned());
     let mut names: Vec<String> = match mark {
-        Some('+') => own().chain(named).collect(),
-        Some('^') => named.chain(own()).collect(),
+        Some('+') => own().chain(added).collect(),
+        Some('^') => added.chain(own()).collect(),
         Some(_) => own()
             .filter(|name| !given.iter().any(|pattern| pattern::matches(pattern, name)))
             .collect(),
-        None => named.collect(),
+        None => added.collect(),
     };
     let mut seen = Vec::new();
     names.retain(|name| {

@@ -101,6 +101,14 @@ impl Attempt<'_> {
             if !self.offers(*method) {
                 continue;
             }
+            if *method != Method::PublicKey && password.is_some() && self.offered.is_none() {
+                // An attempt the server does not offer would cost a failure: ask first.
+                match self.none().await? {
+                    Progress::Refused if !self.offers(*method) => continue,
+                    Progress::Refused => {}
+                    progress => return Ok(progress),
+                }
+            }
             let progress = match (method, password) {
                 (Method::PublicKey, _) => self.public_keys().await?,
                 (Method::KeyboardInteractive, Some(password)) => {
@@ -324,7 +332,12 @@ impl Attempt<'_> {
             Ok(Ok(AuthResult::Success)) => Ok(Progress::Done),
             // How russh reports that the connection ended.
             Ok(Ok(AuthResult::Failure { .. })) if self.handle.is_closed() => {
-                Err(self.link.lost(Stage::Login))
+                let lost = self.link.lost(Stage::Login);
+                if lost.failure == Failure::no_method_left() {
+                    self.offered = Some(MethodSet::empty());
+                    return Ok(Progress::Refused);
+                }
+                Err(lost)
             }
             Ok(Ok(AuthResult::Failure {
                 remaining_methods,
@@ -631,11 +644,10 @@ impl Attempt<'_> {
                 Ok(None) if named => self
                     .skipped
                     .push(format!("{label}, as there is no such file")),
-                Ok(None) => {}
                 Err(KeyProblem::Unusable(detail)) => {
-                    self.skipped.push(format!("{label}: {detail}"))
+                    self.skipped.push(format!("{label}: {detail}"));
                 }
-                Err(KeyProblem::Missing) => {}
+                Ok(None) | Err(KeyProblem::Missing) => {}
             }
         }
         certificates

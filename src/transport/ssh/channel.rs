@@ -21,8 +21,8 @@ const QUEUE: usize = 32;
 /// The protocol's number of the stderr stream.
 const STDERR: u32 = 1;
 
-/// Serves `channel`, whose command has been asked for.
-pub(super) fn serve(channel: russh::Channel<Msg>, link: Link) -> Channel {
+/// Serves `channel`, whose command has been asked for, after a terminal if `terminal`.
+pub(super) fn serve(channel: russh::Channel<Msg>, terminal: bool, link: Link) -> Channel {
     let (read, write) = channel.split();
     let (lifeline, abandoned) = Lifeline::new();
     let (stdout, stdout_queue) = mpsc::channel(QUEUE);
@@ -37,6 +37,7 @@ pub(super) fn serve(channel: russh::Channel<Msg>, link: Link) -> Channel {
         stdout: Some(stdout),
         stderr: Some(stderr),
         exit: Some(exit),
+        awaits_terminal: terminal,
         link: link.clone(),
         _open: open,
     };
@@ -44,7 +45,7 @@ pub(super) fn serve(channel: russh::Channel<Msg>, link: Link) -> Channel {
     let exit = Box::pin(async move {
         status
             .await
-            .unwrap_or_else(|_| Err(link.lost(Stage::Channel)))
+            .unwrap_or_else(|_| Err(link.lost(Stage::Running)))
     });
     Channel {
         stdin: Box::new(lifeline.hold(stdin)),
@@ -59,6 +60,8 @@ struct Pump {
     stdout: Option<mpsc::Sender<ChannelMsg>>,
     stderr: Option<mpsc::Sender<ChannelMsg>>,
     exit: Option<oneshot::Sender<Result<ExitStatus, TransportError>>>,
+    /// The next answer is about the terminal, not the command.
+    awaits_terminal: bool,
     link: Link,
     /// Dropped with the pump, which tells a blocked writer that nobody will take its bytes.
     _open: oneshot::Sender<()>,
@@ -80,7 +83,7 @@ impl Pump {
                 Some(ChannelMsg::Close) => break,
                 Some(message) => self.take(message).await,
                 None => {
-                    self.finish(Err(self.link.lost(Stage::Channel)));
+                    self.finish(Err(self.link.lost(Stage::Running)));
                     return;
                 }
             }
@@ -103,14 +106,22 @@ impl Pump {
                 self.stderr = None;
             }
             ChannelMsg::ExitStatus { exit_status } => {
-                self.finish(Ok(ExitStatus::Code(exit_status)))
+                self.finish(Ok(ExitStatus::Code(exit_status)));
             }
             ChannelMsg::ExitSignal { signal_name, .. } => {
                 self.finish(Ok(ExitStatus::Signal(sig_name(signal_name))));
             }
-            ChannelMsg::Failure => self.finish(Err(self.link.error(Failure::Channel {
-                detail: "the server refuses to run commands for this user".to_owned(),
-            }))),
+            ChannelMsg::Success => self.awaits_terminal = false,
+            ChannelMsg::Failure => {
+                let what = if self.awaits_terminal {
+                    "the server gives no terminal"
+                } else {
+                    "the server refuses to run commands for this user"
+                };
+                self.finish(Err(self.link.error(Failure::Channel {
+                    detail: what.to_owned(),
+                })));
+            }
             _ => {}
         }
     }

@@ -1,5 +1,5 @@
-//! The ssh_config files: which of their settings hold for one host. `Host` and `Match` blocks
-//! and `Include` are as in ssh_config(5).
+//! The `ssh_config` files: which of their settings hold for one host. `Host` and `Match` blocks
+//! and `Include` are as in `ssh_config`(5).
 //!
 //! A reader of our own: the crates at hand know no `Match`, and settings of a block they do not
 //! understand must never leak into the block before it.
@@ -149,7 +149,7 @@ impl<'a> Reader<'a> {
                         .map_err(|problem| match problem {
                             Included::Bad(bad) => bad,
                             Included::Wrong(detail) => failed(detail),
-                        })?
+                        })?;
                 }
                 _ if active => self.take(&setting, path, number)?,
                 _ => {}

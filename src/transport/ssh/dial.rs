@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustix::net::sockopt::set_tcp_quickack;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, BufReader, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
 use tokio::sync::oneshot;
@@ -25,6 +25,9 @@ pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
+/// russh reads the length of each packet, then the packet: two calls of the kernel without this.
+const READ_AHEAD: usize = 64 << 10;
+
 /// A stream, and the connections that carry it.
 pub(super) struct Dialled {
     pub(super) stream: Stream,
@@ -39,7 +42,10 @@ pub(super) async fn dial(
 ) -> Result<Dialled, TransportError> {
     match &settings.proxy {
         Proxy::None => Ok(Dialled {
-            stream: Box::new(QuickAck(tcp(settings, link).await?)),
+            stream: Box::new(BufReader::with_capacity(
+                READ_AHEAD,
+                QuickAck(tcp(settings, link).await?),
+            )),
             jumps: Vec::new(),
         }),
         Proxy::Command(command) => Ok(Dialled {

@@ -135,6 +135,8 @@ impl Handler for Verifier {
                 stage,
                 said: Some(info.message).filter(|text| !text.is_empty()),
             },
+            // How russh ends when a refusal leaves no method; the login knows what was tried.
+            DisconnectReason::Error(russh::Error::NoAuthMethod) => Failure::no_method_left(),
             DisconnectReason::Error(russh::Error::KeepaliveTimeout) => Failure::Timeout {
                 stage: Stage::Keepalive,
                 after: self.alive,

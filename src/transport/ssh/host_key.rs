@@ -16,13 +16,13 @@ use crate::transport::HostKeyProblem;
 /// What makes a host key trusted.
 #[derive(Debug)]
 pub(in crate::transport) enum Trust {
-    /// The known_hosts files.
+    /// The `known_hosts` files.
     Files(Files),
     /// This key and no other.
     Pinned(PublicKey),
 }
 
-/// The known_hosts files and how strictly they are meant.
+/// The `known_hosts` files and how strictly they are meant.
 #[derive(Debug)]
 pub(super) struct Files {
     pub(super) strictness: Strictness,
@@ -219,7 +219,7 @@ fn revoked(key: &PublicKey, place: Place) -> HostKeyProblem {
     }
 }
 
-/// Returns the host of a known_hosts name.
+/// Returns the host of a `known_hosts` name.
 fn host_of(name: &str) -> &str {
     name.strip_prefix('[')
         .and_then(|rest| rest.rsplit_once("]:"))

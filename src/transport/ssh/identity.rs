@@ -150,7 +150,7 @@ pub(super) fn load_certificate(path: &Path) -> Result<Option<Certificate>, KeyPr
             .map_err(|error| KeyProblem::Unusable(error.to_string().to_lowercase())),
         Err(error) => match reading_problem(&error) {
             KeyProblem::Missing => Ok(None),
-            problem => Err(problem),
+            problem @ KeyProblem::Unusable(_) => Err(problem),
         },
     }
 }

@@ -1,5 +1,5 @@
-//! The known_hosts files: which keys, authorities and revocations they hold for a host, and how a
-//! new key is added. The format and its rules are those of sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT".
+//! The `known_hosts` files: which keys, authorities and revocations they hold for a host, and how a
+//! new key is added. The format and its rules are those of sshd(8).
 //!
 //! Keys are compared as bytes; deciding what a verdict means is `host_key`'s.
 

@@ -116,7 +116,11 @@ impl Client {
         let channel = tokio::time::timeout(self.timeout, self.open(command, terminal))
             .await
             .map_err(|_| self.link.timeout(Stage::Channel, self.timeout))??;
-        Ok(channel::serve(channel, self.link.clone()))
+        Ok(channel::serve(
+            channel,
+            terminal.is_some(),
+            self.link.clone(),
+        ))
     }
 
     async fn open(
@@ -129,7 +133,7 @@ impl Client {
         if let Some(Terminal { columns, rows }) = terminal {
             let modes = [(Pty::ECHO, 0)];
             channel
-                .request_pty(false, "dumb", columns, rows, 0, 0, &modes)
+                .request_pty(true, "dumb", columns, rows, 0, 0, &modes)
                 .await
                 .map_err(failed)?;
         }

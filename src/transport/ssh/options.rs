@@ -1,4 +1,4 @@
-//! The options of ssh_config(5), wherever they are written: on the command line as `-o`, or in a
+//! The options of `ssh_config`(5), wherever they are written: on the command line as `-o`, or in a
 //! file. For most the first value that is found counts, so sources are taken in their order of
 //! precedence.
 //!

@@ -1,4 +1,4 @@
-//! The host patterns of known_hosts and ssh_config: `*`, `?`, and lists with negation.
+//! The host patterns of `known_hosts` and `ssh_config`: `*`, `?`, and lists with negation.
 
 /// Returns whether a pattern list matches `text`: one pattern does, and no `!pattern` does.
 /// Letter case does not matter.

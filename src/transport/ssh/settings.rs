@@ -1,5 +1,5 @@
 //! How one host is to be reached, settled: the endpoint's variables, the ssh arguments and the
-//! ssh_config files brought together.
+//! `ssh_config` files brought together.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -28,7 +28,7 @@ pub(in crate::transport) struct Settings {
     pub(super) host_name: String,
     pub(super) port: u16,
     pub(super) user: String,
-    /// `HostKeyAlias`: the name in known_hosts, without a port.
+    /// `HostKeyAlias`: the name in `known_hosts`, without a port.
     pub(super) host_key_alias: Option<String>,
     pub(super) trust: Arc<Trust>,
     pub(super) login: Login,
@@ -164,7 +164,7 @@ impl Settings {
         }
     }
 
-    /// Returns the server's name in known_hosts.
+    /// Returns the server's name in `known_hosts`.
     pub(super) fn known_name(&self) -> String {
         match &self.host_key_alias {
             Some(alias) => alias.to_lowercase(),

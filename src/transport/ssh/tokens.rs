@@ -1,4 +1,4 @@
-//! The percent tokens of ssh_config values: `%h`, `%p` and friends.
+//! The percent tokens of `ssh_config` values: `%h`, `%p` and friends.
 
 /// What the tokens stand for, for one host.
 #[derive(Clone, Debug)]
