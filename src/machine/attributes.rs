@@ -104,7 +104,14 @@ impl Machine {
             Mode::Octal(mode) => Ok(*mode),
             Mode::Preserve => Ok(found.mode),
             Mode::Symbolic(text) => symbolic_mode(text, found.mode, found.kind, self.umask)
-                .map_err(|why| MachineError::said("change mode of", path.display(), why)),
+                .map_err(|why| MachineError {
+                    action: "change mode of",
+                    object: path.display().to_string(),
+                    reason: Reason::Verbatim(format!(
+                        "mode must be in octal or symbolic form: {why}"
+                    )),
+                    help: None,
+                }),
         }
     }
 

@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use crate::machine::{Command, Effect, Execution, Machine, MachineError, Output, split_words};
 use crate::value::Value;
 
+use super::os_error::{errno_text, os_error};
 use super::{Failure, ModuleResult, Outcome, glob};
 
 crate::arguments! {
@@ -221,16 +222,14 @@ fn prepared(invocation: &Invocation, chdir: Option<PathBuf>) -> Command {
 }
 
 fn check_directory(machine: &Machine, directory: &Path, shown: &Value) -> Result<(), Failure> {
+    let path = directory.display().to_string();
     let why = match machine.metadata(directory) {
         Ok(Some(found)) if found.is_dir() => return Ok(()),
-        Ok(Some(_)) => "[Errno 20] Not a directory".to_owned(),
-        Ok(None) => "[Errno 2] No such file or directory".to_owned(),
-        Err(error) => error.to_string(),
+        Ok(Some(_)) => errno_text(20, &path),
+        Ok(None) => errno_text(2, &path),
+        Err(error) => os_error(&error),
     };
-    let msg = format!(
-        "Unable to change directory before execution: {why}: b'{}'",
-        directory.display()
-    );
+    let msg = format!("Unable to change directory before execution: {why}");
     Err(Failure::new(msg).with_all(empty(shown, Value::Null).data))
 }
 
@@ -292,15 +291,12 @@ fn not_started(invocation: &Invocation, error: MachineError) -> Failure {
         return Failure::from(error);
     };
     let program = invocation.command.program().to_string_lossy();
-    let why = std::io::Error::from_raw_os_error(errno).to_string();
-    let why = why.split(" (os error").next().unwrap_or_default();
-    Failure::new(format!(
-        "Error executing command: [Errno {errno}] {why}: b'{program}'"
-    ))
-    .with("rc", errno)
-    .with("cmd", invocation.joined.clone())
-    .with("stdout", "")
-    .with("stderr", "")
+    let why = errno_text(errno, &program);
+    Failure::new(format!("Error executing command: {why}"))
+        .with("rc", errno)
+        .with("cmd", invocation.joined.clone())
+        .with("stdout", "")
+        .with("stderr", "")
 }
 
 /// Returns a time as `str(datetime.now())` writes it: microseconds, unless there are none.

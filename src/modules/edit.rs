@@ -69,9 +69,13 @@ pub(super) fn apply(machine: &mut Machine, edit: Edit<'_>) -> Result<Edited, Fai
         let content = Diff::new(text(edit.before.unwrap_or_default()), text(edit.after))
             .headers(format!("{path} (content)"), format!("{path} (content)"));
         let headers = format!("{path} (file attributes)");
-        let attributes =
-            Diff::new(attributes.before, attributes.after).headers(headers.clone(), headers);
-        outcome = outcome.diff(content).diff(attributes);
+        let mut attributes_diff = Diff::default().headers(headers.clone(), headers);
+        if attributes.changed {
+            attributes_diff = attributes_diff
+                .with("before", attributes.before)
+                .with("after", attributes.after);
+        }
+        outcome = outcome.diff(content).diff(attributes_diff);
     }
     Ok(Edited { outcome, backup })
 }

@@ -126,6 +126,11 @@ impl Search<'_> {
             Err(error) => return self.skip_directory(directory, error),
         };
         self.examined += entries.len();
+        // Ansible looks into one level more than it reports, and counts it.
+        if depth == Some(0) {
+            above.remove(&(here.device, here.inode));
+            return Ok(());
+        }
         let (directories, files): (Vec<DirEntry>, Vec<DirEntry>) = entries
             .into_iter()
             .partition(|entry| leads_to_directory(machine, directory, entry));
@@ -135,9 +140,8 @@ impl Search<'_> {
             }
             self.examine(machine, directory, entry)?;
         }
-        let may_descend = self.args.recurse && depth != Some(1);
         for entry in directories {
-            if !may_descend || self.is_full() {
+            if !self.args.recurse || self.is_full() {
                 break;
             }
             if !entry.metadata.is_link() || self.args.follow {

@@ -238,7 +238,7 @@ mod tests {
             "{\"changed\":true,\"msg\":\"line added\",\"backup\":\"\",\"diff\":[\
              {\"before\":\"a\\n\",\"after\":\"a\\nb\\n\",\
              \"before_header\":\"$ROOT/f (content)\",\"after_header\":\"$ROOT/f (content)\"},\
-             {\"before\":{},\"after\":{},\"before_header\":\"$ROOT/f (file attributes)\",\
+             {\"before_header\":\"$ROOT/f (file attributes)\",\
              \"after_header\":\"$ROOT/f (file attributes)\"}]}"
         );
     }

@@ -18,6 +18,7 @@ mod init_scripts;
 mod invocation;
 mod lineinfile;
 mod lines;
+mod os_error;
 mod outcome;
 mod package;
 mod path_info;

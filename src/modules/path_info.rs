@@ -10,7 +10,8 @@ use crate::value::Map;
 /// Describes what is at `path`; empty when it leads nowhere.
 pub(super) fn path_info(machine: &mut Machine, path: &Path) -> machine::Result<Map> {
     let mut info = Map::new();
-    let Some(target) = machine.metadata(path)? else {
+    // A link to itself leads nowhere.
+    let Ok(Some(target)) = machine.metadata(path) else {
         return Ok(info);
     };
     let Some(found) = machine.symlink_metadata(path)? else {

@@ -6,6 +6,7 @@ use crate::machine::Machine;
 use crate::value::Value;
 
 use super::super::Failure;
+use super::super::path_info::path_info;
 use super::{State, Work, failure};
 
 impl Work<'_> {
@@ -14,11 +15,12 @@ impl Work<'_> {
         let path = self.args.path.clone();
         let state = State::of(machine, &path)?;
         let src = match &self.args.src {
-            None if self.args.follow && state == State::Link && machine.exists(&path)? => {
+            None if self.args.follow && state == State::Link && leads_somewhere(machine, &path) => {
                 Some(machine.read_link(&path)?)
             }
             src => src.clone(),
         };
+        self.src.clone_from(&src);
         self.check_link(machine, &path, state, src.as_deref())?;
         self.begin(&path, state, "link");
         if self.link_differs(machine, &path, state, src.as_deref())? {
@@ -32,7 +34,7 @@ impl Work<'_> {
             self.changed = true;
         }
         let subject = self.subject(machine, &path)?;
-        if self.args.follow && machine.metadata(&subject)?.is_none() {
+        if self.args.follow && !leads_somewhere(machine, &subject) {
             self.warnings.push(
                 "Cannot set fs attributes on a non-existent symlink target. follow should be set \
                  to False to avoid this."
@@ -60,7 +62,7 @@ impl Work<'_> {
                 _ => path,
             };
             let absolute = base.join(src);
-            if !machine.exists(&absolute)? {
+            if !leads_somewhere(machine, &absolute) {
                 let msg = format!(
                     "src file does not exist, use 'force=yes' if you really want to create the \
                      link: {}",
@@ -121,9 +123,9 @@ impl Work<'_> {
             return Err(Failure::new("src is required for creating new hardlinks"));
         }
         if let Some(src) = &src
-            && !machine.exists(src)?
+            && !leads_somewhere(machine, src)
         {
-            return Err(self.refusal("src does not exist", src));
+            return Err(self.refusal(machine, "src does not exist", src));
         }
         self.begin(&path, state, "hard");
         if let Some(src) = &src
@@ -148,7 +150,7 @@ impl Work<'_> {
 
     fn hard_link_differs(
         &mut self,
-        machine: &Machine,
+        machine: &mut Machine,
         path: &Path,
         state: State,
         src: &Path,
@@ -174,13 +176,19 @@ impl Work<'_> {
         if self.args.force {
             Ok(true)
         } else {
-            Err(self.refusal(refused, src))
+            Err(self.refusal(machine, refused, src))
         }
     }
 
-    fn refusal(&self, msg: &str, src: &Path) -> Failure {
+    fn refusal(&self, machine: &mut Machine, msg: &str, src: &Path) -> Failure {
         Failure::new(msg)
             .with("dest", self.args.path.display().to_string())
             .with("src", src.display().to_string())
+            .with_all(path_info(machine, &self.args.path).unwrap_or_default())
     }
+}
+
+/// Tells whether a path leads to anything; a link to itself does not.
+fn leads_somewhere(machine: &Machine, path: &Path) -> bool {
+    matches!(machine.metadata(path), Ok(Some(_)))
 }

@@ -6,9 +6,10 @@ mod times;
 use std::path::{Path, PathBuf};
 
 use crate::arguments::FileAttributes;
-use crate::machine::{Content, Follow, Machine, Metadata, NewFile};
+use crate::machine::{AttributeChange, Content, Follow, Machine, MachineError, Metadata, NewFile};
 use crate::value::{Map, Value};
 
+use super::os_error::os_error;
 use super::path_info::{path_info, without_unborn_owners};
 use super::{Diff, Failure, ModuleResult, Outcome};
 use times::Times;
@@ -71,6 +72,7 @@ pub(crate) fn run(machine: &mut Machine, mut args: FileArgs) -> ModuleResult {
         args: &args,
         attributes: &attributes,
         times,
+        src: args.src.clone(),
         before: Map::new(),
         after: Map::new(),
         changed: false,
@@ -147,11 +149,15 @@ impl State {
     }
 }
 
+const ELOOP: i32 = 40;
+
 /// One task on its way.
 struct Work<'a> {
     args: &'a FileArgs,
     attributes: &'a FileAttributes,
     times: Times,
+    /// What the link points to, once it is known.
+    src: Option<PathBuf>,
     /// The two halves of the diff.
     before: Map,
     after: Map,
@@ -173,11 +179,25 @@ impl Work<'_> {
 
     /// Applies attributes to `path`, which no link leads away from, and notes them in the diff.
     fn apply_attributes(&mut self, machine: &mut Machine, path: &Path) -> Result<(), Failure> {
-        let change = machine.apply_file_attributes(path, self.attributes, Follow::No)?;
+        let change = self.attributes_of(machine, path)?;
         self.changed |= change.changed;
         self.before.extend(change.before);
         self.after.extend(change.after);
         Ok(())
+    }
+
+    fn attributes_of(
+        &self,
+        machine: &mut Machine,
+        path: &Path,
+    ) -> Result<AttributeChange, Failure> {
+        // Nothing asked of something that is gone is no error.
+        if *self.attributes == FileAttributes::default() {
+            return Ok(AttributeChange::default());
+        }
+        machine
+            .apply_file_attributes(path, self.attributes, Follow::No)
+            .map_err(|error| failure(machine, &Failure::from(error).msg, path))
     }
 
     fn apply_times(&mut self, machine: &mut Machine, path: &Path) -> Result<(), Failure> {
@@ -190,10 +210,11 @@ impl Work<'_> {
 
     /// Returns where attributes go: what a link leads to, where links are followed.
     fn subject(&self, machine: &mut Machine, path: &Path) -> Result<PathBuf, Failure> {
-        if self.args.follow {
-            Ok(machine.real_path(path)?)
-        } else {
-            Ok(path.to_owned())
+        match machine.real_path(path) {
+            Ok(real) if self.args.follow => Ok(real),
+            // A link to itself leads nowhere, and is what it is.
+            Err(error) if error.errno() != Some(ELOOP) => Err(error.into()),
+            _ => Ok(path.to_owned()),
         }
     }
 
@@ -224,7 +245,8 @@ impl Work<'_> {
         self.begin(&path, state, "directory");
         match state {
             State::Absent => {
-                for made in machine.create_dir_all(&path, 0o777)? {
+                let made = machine.create_dir_all(&path, 0o777);
+                for made in made.map_err(|error| not_made(machine, &path, &error))? {
                     self.changed = true;
                     self.apply_attributes(machine, &made)?;
                 }
@@ -272,7 +294,7 @@ impl Work<'_> {
     }
 
     fn apply_to_entry(&mut self, machine: &mut Machine, path: &Path) -> Result<(), Failure> {
-        let change = machine.apply_file_attributes(path, self.attributes, Follow::No)?;
+        let change = self.attributes_of(machine, path)?;
         let times = self.times.apply(machine, path)?;
         self.changed |= change.changed | times.changed;
         Ok(())
@@ -304,7 +326,12 @@ impl Work<'_> {
         let state = State::of(machine, &path)?;
         self.begin(&path, state, "touch");
         if state == State::Absent {
-            machine.write(&path, Content::Bytes(Vec::new()), &NewFile::default())?;
+            machine
+                .write(&path, Content::Bytes(Vec::new()), &NewFile::default())
+                .map_err(|error| {
+                    let msg = format!("Error, could not touch target: {}", os_error(&error));
+                    failure(machine, &msg, &path)
+                })?;
             self.changed = true;
         }
         let subject = self.subject(machine, &path)?;
@@ -324,7 +351,7 @@ impl Work<'_> {
             .with_changed(self.changed)
             .with(name, path.display().to_string());
         if state == "link" || state == "hard" {
-            let src = self.after_src();
+            let src = self.src.as_ref().map(|src| src.display().to_string());
             outcome = outcome.with("src", src);
         }
         outcome = outcome.with_all(path_info(machine, path)?);
@@ -337,14 +364,15 @@ impl Work<'_> {
         outcome.warnings = self.warnings;
         Ok(outcome)
     }
+}
 
-    fn after_src(&self) -> Value {
-        self.args
-            .src
-            .as_ref()
-            .map(|src| src.display().to_string())
-            .into()
-    }
+fn not_made(machine: &mut Machine, path: &Path, error: &MachineError) -> Failure {
+    let msg = format!(
+        "There was an issue creating {} as requested: {}",
+        error.object,
+        os_error(error)
+    );
+    failure(machine, &msg, path)
 }
 
 /// Lists the directories and files below a directory, in that order.

@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::machine::{AttributeChange, Attributes, Follow, Machine, Timestamp};
 
 use super::super::Failure;
+use super::super::os_error::errno_text;
 use super::FileArgs;
 
 /// What the two times should become.
@@ -53,11 +54,12 @@ impl Times {
             return Ok(change);
         }
         let Some(found) = machine.metadata(path)? else {
+            let path = path.display().to_string();
             return Err(Failure::new(format!(
-                "Error while updating modification or access time: [Errno 2] No such file or \
-                 directory: b'{}'",
-                path.display()
-            )));
+                "Error while updating modification or access time: {}",
+                errno_text(2, &path)
+            ))
+            .with("path", path));
         };
         let now = Timestamp::now();
         let access = self.access.against(found.atime, now);
