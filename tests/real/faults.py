@@ -4,6 +4,7 @@ Such a host fails with what happened; the others go on; no temporary file stays 
 """
 
 import re
+import socket
 
 from lab import promise, promise_of_backstay
 
@@ -30,6 +31,15 @@ def a_host_that_is_away_does_not_hold_up_the_others(trial):
     inventory = trial.host(ansible_host=f"127.0.{trial.lab.net}.99")
     played = both(trial, PING_TWICE, inventory=inventory).exits(4)
     played.counts("target", ok=0, unreachable=1, failed=0).says("target.*UNREACHABLE!").says("(?i)connection refused")
+
+
+@promise
+def a_host_that_says_nothing_is_given_up(trial):
+    """Something listens there and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        inventory = trial.host(ansible_host="127.0.0.1", ansible_port=listener.getsockname()[1])
+        played = both(trial, PING_TWICE, "--timeout", "2", inventory=inventory).exits(4)
+    played.counts("target", ok=0, unreachable=1).says("(?i)timed out|timeout")
 
 
 @promise

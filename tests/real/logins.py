@@ -57,6 +57,21 @@ def su_with_roots_password_becomes_root(trial):
     logs_in(trial, "h1-su", "root").hides(trial.lab.secret)
 
 
+@promise_of_backstay
+def doas_becomes_root_with_and_without_a_password(trial):
+    """Ansible's own doas is in a collection."""
+    doas = {"ansible_become": "true", "ansible_become_method": "doas", "ansible_ssh_common_args": trial.known()}
+    logs_in(trial, "target", "root", inventory=trial.host(ansible_user="deploy", **doas))
+    inventory = trial.host(ansible_user="sudoer", ansible_become_password=trial.lab.secret, **doas)
+    logs_in(trial, "target", "root", inventory=inventory).hides(trial.lab.secret)
+
+
+@promise_of_backstay
+def runuser_takes_root_to_another_user(trial):
+    inventory = trial.host(ansible_become="true", ansible_become_method="runuser", ansible_become_user="plain", ansible_ssh_common_args=trial.known())
+    logs_in(trial, "target", "plain", inventory=inventory)
+
+
 @promise
 def the_become_password_is_read_from_a_file(trial):
     password = trial.file("password", trial.lab.secret + "\n")
