@@ -21,5 +21,6 @@ pub mod template;
 pub mod transaction;
 pub mod transport;
 pub mod value;
+pub mod vars;
 pub mod vault;
 pub mod yaml;

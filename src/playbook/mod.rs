@@ -15,7 +15,9 @@ mod search;
 mod split;
 mod tags;
 mod task;
+mod vars_file;
 
+pub use crate::yaml::ReadOptions;
 pub use context::{Catalog, Context, FileKind, Files, TaskIds, Templates};
 pub use keyword::{
     Inheritance, Keyword, KeywordType, Place, may_be_template, to_integer, to_number, to_percent,
@@ -30,6 +32,7 @@ pub use search::{TaskPart, absolute, normal, task_file, variable_files};
 pub use split::{KeyValues, key_values, words};
 pub use tags::TagSelection;
 pub use task::{Action, ActionKind, Args, IncludeRole, Loop, LoopControl, Meta, ModuleName, Task};
+pub use vars_file::{VarsFiles, variables_in};
 
 #[cfg(test)]
 mod checks;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::super::layer::{Layer, LayerKind, Vars};
-use super::super::search;
+use super::super::vars_file;
 use super::{Around, Loading, as_items};
 use crate::error::Error;
 use crate::node::{Kind, Node};
@@ -111,8 +111,7 @@ impl Loading<'_> {
                 .iter()
                 .filter(|name| !super::super::may_be_template(name))
                 .filter_map(Node::as_str)
-                .flat_map(|name| [directory.join("vars").join(name), directory.join(name)])
-                .map(|path| search::normal(&path))
+                .flat_map(|name| vars_file::candidates(directory, name))
                 .find(|path| self.context.files.kind(path).is_some());
             let root = path.and_then(|path| self.read(&path, Some(&alternatives.mark)));
             match root.map(|root| variables_of(&root)) {

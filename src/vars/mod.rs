@@ -1,0 +1,30 @@
+//! Variables: which of all definitions of a name a task on a host sees.
+//!
+//! The ladder of precedence is one table ([`Rung`]). A scope is a stack of shared layers looked
+//! up from the strongest rung; nothing is merged per host and task. Renders nothing itself but
+//! the names of `vars_files`.
+
+mod facts;
+mod hosts;
+mod hostvars;
+mod ladder;
+mod layers;
+mod magic;
+mod merge;
+mod names;
+mod reserved;
+mod scope;
+mod state;
+
+pub use facts::refused as refused_facts;
+pub use hosts::HostFiles;
+pub use ladder::Rung;
+pub use layers::Layer;
+pub use magic::Constants;
+pub use names::StaticNames;
+pub use reserved::is_reserved;
+pub use scope::TaskScope;
+pub use state::{HostVariables, PlayState, Settings, Snapshot, Variables};
+
+#[cfg(test)]
+mod checks;
