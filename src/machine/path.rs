@@ -1,5 +1,6 @@
 //! Paths as Ansible's `path` options mean them: `~` and `$VARIABLE` expanded, made absolute.
 
+use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use super::{Machine, MachineError, Result};
@@ -56,6 +57,22 @@ impl Machine {
             }
         }
         Ok(real)
+    }
+
+    /// Returns the environment programs of this task start with, in the order of names.
+    pub fn environment(&self) -> BTreeMap<String, String> {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the target's own environment is part of the target"
+        )]
+        let own = std::env::vars_os().map(|(name, value)| {
+            (
+                name.to_string_lossy().into_owned(),
+                value.to_string_lossy().into_owned(),
+            )
+        });
+        own.chain(self.options.environment.iter().cloned())
+            .collect()
     }
 
     /// Returns a variable of the task's environment, else of the agent's.

@@ -25,6 +25,7 @@ mod path_info;
 mod ping;
 mod replace;
 mod service;
+mod setup;
 mod slurp;
 mod stat;
 mod systemd;
@@ -76,6 +77,7 @@ const MODULES: &[Module] = &[
     module!(ping, PingArgs),
     module!(replace, ReplaceArgs),
     module!(service, ServiceArgs),
+    module!(setup, SetupArgs),
     module!(command, ShellArgs, run_shell),
     module!(slurp, SlurpArgs),
     module!(stat, StatArgs),
