@@ -2,12 +2,12 @@
 //! a proxy command.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use rustix::net::sockopt::set_tcp_quickack;
+use rustix::net::sockopt::{set_tcp_quickack, set_tcp_user_timeout};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, BufReader, ReadBuf};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::process::{ChildStderr, ChildStdin, ChildStdout};
@@ -93,7 +93,7 @@ impl Client {
 async fn tcp(settings: &Settings, link: &Link) -> Result<TcpStream, TransportError> {
     let mut last = None;
     for address in resolve(settings, link).await? {
-        let connecting = tcp_to(address, settings.bind_address);
+        let connecting = tcp_to(address, settings);
         match tokio::time::timeout(settings.timeout, connecting).await {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) => last = Some(link.error(tcp_failure(&error))),
@@ -138,18 +138,23 @@ fn resolver_words(error: &io::Error) -> String {
     words.to_owned()
 }
 
-async fn tcp_to(address: SocketAddr, bind: Option<IpAddr>) -> io::Result<TcpStream> {
+async fn tcp_to(address: SocketAddr, settings: &Settings) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() {
         TcpSocket::new_v4()?
     } else {
         TcpSocket::new_v6()?
     };
-    if let Some(bind) = bind {
+    if let Some(bind) = settings.bind_address {
         socket.bind(SocketAddr::new(bind, 0))?;
     }
     let stream = socket.connect(address).await?;
     // Requests are small and each is waited for: never hold one back to fill a packet.
     stream.set_nodelay(true)?;
+    if settings.alive.is_some() {
+        // Keepalive probes cannot be sent behind data that the host never acknowledges.
+        let limit = u32::try_from(settings.alive_limit().as_millis()).unwrap_or(u32::MAX);
+        set_tcp_user_timeout(&stream, limit)?;
+    }
     Ok(stream)
 }
 

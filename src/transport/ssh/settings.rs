@@ -212,6 +212,9 @@ struct Draft {
     depth: usize,
 }
 
+/// Keepalive is on unless switched off: a run must not wait for ever for a host that vanished.
+const ALIVE_INTERVAL: Duration = Duration::from_secs(20);
+const ALIVE_COUNT: usize = 3;
 /// How many jump hosts may lie between us and a host.
 const MOST_JUMPS: usize = 8;
 /// The key files that are tried when none is named.
@@ -439,11 +442,9 @@ impl Draft {
     }
 
     fn alive(&self) -> Option<(Duration, usize)> {
-        let interval = self
-            .options
-            .alive_interval
-            .filter(|interval| !interval.is_zero())?;
-        Some((interval, self.options.alive_count.unwrap_or(3)))
+        let interval = self.options.alive_interval.unwrap_or(ALIVE_INTERVAL);
+        let count = self.options.alive_count.unwrap_or(ALIVE_COUNT);
+        (!interval.is_zero()).then_some((interval, count))
     }
 
     fn bind_address(&self) -> Result<Option<IpAddr>, BadOption> {
