@@ -1,6 +1,7 @@
 //! The one integration test binary; each file below is a user-visible feature.
 
 mod arrows;
+mod inventory;
 mod modules;
 mod template;
 #[cfg(test)]

@@ -184,6 +184,15 @@ impl Matcher<'_> {
     /// Returns what one pattern without `&` and `!` matches; a host may stand there twice.
     fn one(&mut self, pattern: &str) -> Result<Vec<Match>, Error> {
         let (expression, subscript) = subscript(pattern);
+        if subscript.is_some()
+            && pattern[expression.len()..]
+                .trim_start_matches("[-")
+                .contains('-')
+        {
+            self.warn(
+                "Use [x:y] inclusive subscripts instead of [x-y] which has been removed".into(),
+            );
+        }
         let hosts = self.enumerate(expression)?;
         let Some(subscript) = subscript.filter(|_| !hosts.is_empty()) else {
             return Ok(hosts);
@@ -226,15 +235,17 @@ impl Matcher<'_> {
         Ok(hosts)
     }
 
+    fn warn(&mut self, told: String) {
+        if !self.warnings.contains(&told) {
+            self.warnings.push(told);
+        }
+    }
+
     fn mismatch(&mut self, pattern: &str) -> Result<(), Error> {
         let told = format!("Could not match supplied host pattern, ignoring: {pattern}");
         match self.inventory.pattern_mismatch {
             PatternMismatch::Ignore => {}
-            PatternMismatch::Warning => {
-                if !self.warnings.contains(&told) {
-                    self.warnings.push(told);
-                }
-            }
+            PatternMismatch::Warning => self.warn(told),
             PatternMismatch::Error => {
                 let groups = self.inventory.groups.keys();
                 let names = groups
