@@ -9,6 +9,7 @@ pub mod error;
 pub mod event;
 pub mod executor;
 pub mod inventory;
+pub mod lookups;
 pub mod machine;
 pub mod modules;
 pub mod node;

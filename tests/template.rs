@@ -35,7 +35,7 @@ impl Services for TestWorld {
     fn decrypt_with(&self, _: &str, _: &str) -> Result<String, String> {
         Err("no secrets here".into())
     }
-    fn load_template(&self, name: &str) -> Result<Arc<SourceFile>, String> {
+    fn load_template(&self, name: &str, _: Option<&str>) -> Result<Arc<SourceFile>, String> {
         Err(name.into())
     }
     fn path_state(&self, path: &str, _: bool) -> Option<PathState> {
@@ -99,17 +99,17 @@ fn node(value: &Value, mark: &Mark) -> Node {
 
 fn read(name: &str) -> String {
     let path = format!("{}/tests/cases/template/{name}", env!("CARGO_MANIFEST_DIR"));
-    std::fs::read_to_string(path).unwrap()
+    std::fs::read_to_string(path).expect("the cases are in the repository")
 }
 
 fn scope() -> IndexMap<Arc<str>, Binding> {
     let text = read("vars.json");
     let file = SourceFile::new("vars.json", text.clone());
     let mark = Mark::start_of(&file);
-    let variables: Value = serde_json::from_str(&text).unwrap();
+    let variables: Value = serde_json::from_str(&text).expect("vars.json is JSON");
     variables
         .as_map()
-        .unwrap()
+        .expect("vars.json is a dictionary")
         .iter()
         .map(|(name, value)| (name.to_string().into(), Binding::Source(node(value, &mark))))
         .collect()
@@ -131,20 +131,21 @@ fn outcome(engine: &Engine, case: &Case, scope: &IndexMap<Arc<str>, Binding>) ->
             .map(backstay::template::Rendered::into_value),
     };
     match rendered {
-        Ok(Some(value)) => format!("= {}", serde_json::to_string(&value).unwrap()),
+        Ok(Some(value)) => format!("= {}", json(&value)),
         Ok(None) => "omit".into(),
         Err(error) => format!("! {}", error.message),
     }
+}
+
+fn json(value: &Value) -> String {
+    serde_json::to_string(value).expect("a value has a JSON text")
 }
 
 fn expected(case: &Case) -> String {
     match (&case.error, case.omit) {
         (Some(error), _) => format!("! {error}"),
         (None, true) => "omit".into(),
-        (None, false) => format!(
-            "= {}",
-            serde_json::to_string(&case.result.clone().unwrap_or_default()).unwrap()
-        ),
+        (None, false) => format!("= {}", json(&case.result.clone().unwrap_or_default())),
     }
 }
 

@@ -128,8 +128,7 @@ impl Engine {
             return self.empty_condition(node);
         }
         let origin = Rc::new(Origin::Node(node.clone()));
-        let answer = self
-            .conditional(&run, text, &origin)
+        let answer = conditional(&run, text, &origin)
             .map_err(|fault| while_evaluating(told(&fault, node)))?;
         match answer {
             None => self.empty_condition(node),
@@ -143,28 +142,6 @@ impl Engine {
             ))
             .at(&node.mark)),
         }
-    }
-
-    /// Evaluates a condition's text; `None` when it turns out to be empty.
-    fn conditional(
-        &self,
-        run: &Run<'_>,
-        text: &str,
-        origin: &Rc<Origin>,
-    ) -> Evaluated<Option<Value>> {
-        let mut expression: Arc<str> = text.into();
-        if is_all_template(text) {
-            let val = run.evaluate(&expression, &Mode::Value, origin, None)?;
-            match run.finish(&val)? {
-                Some(Value::String(inner)) => expression = inner.trim().into(),
-                other => return Ok(other.filter(|value| !matches!(value, Value::Null))),
-            }
-            if expression.is_empty() {
-                return Ok(None);
-            }
-        }
-        let val = run.evaluate(&expression, &Mode::Condition, origin, None)?;
-        Ok(Some(run.finish(&val)?.unwrap_or_default()))
     }
 
     fn empty_condition(&self, node: &Node) -> Result<bool, TemplateError> {
@@ -325,6 +302,23 @@ fn compile_with_header(text: &str) -> Result<Program, SyntaxError> {
             help: None,
         })?;
     compile(body, &Mode::File(Arc::new(overrides)))
+}
+
+/// Evaluates a condition's text; `None` when it turns out to be empty.
+fn conditional(run: &Run<'_>, text: &str, origin: &Rc<Origin>) -> Evaluated<Option<Value>> {
+    let mut expression: Arc<str> = text.into();
+    if is_all_template(text) {
+        let val = run.evaluate(&expression, &Mode::Value, origin, None)?;
+        match run.finish(&val)? {
+            Some(Value::String(inner)) => expression = inner.trim().into(),
+            other => return Ok(other.filter(|value| !matches!(value, Value::Null))),
+        }
+        if expression.is_empty() {
+            return Ok(None);
+        }
+    }
+    let val = run.evaluate(&expression, &Mode::Condition, origin, None)?;
+    Ok(Some(run.finish(&val)?.unwrap_or_default()))
 }
 
 /// Tells whether a condition is wrapped in template markers as a whole.

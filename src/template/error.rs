@@ -31,6 +31,14 @@ impl TemplateError {
         }
     }
 
+    /// Makes the error of something undefined, without a place.
+    pub fn of_undefined(message: impl Into<String>) -> Self {
+        Self {
+            undefined: true,
+            ..Self::new(message)
+        }
+    }
+
     /// Tells whether the error is the use of something undefined.
     pub fn is_undefined(&self) -> bool {
         self.undefined

@@ -29,25 +29,21 @@ pub(super) fn percent(frame: &Frame<'_>, template: &str, arguments: &Val) -> Eva
         let (directive, after) =
             Directive::read(rest).ok_or_else(|| frame.run.raised("incomplete format"))?;
         rest = after;
-        let val = match directive.key {
-            Some(key) => {
-                let found = frame.run.pairs(arguments)?.and_then(|pairs| {
-                    pairs
-                        .into_iter()
-                        .find(|(name, _)| name.as_str() == Some(key))
-                });
-                match found {
-                    Some((_, val)) => val,
-                    None if mapping => return Err(frame.run.raised(repr(&key.into()))),
-                    None => return Err(frame.run.raised("format requires a mapping")),
-                }
-            }
-            None => {
-                used += 1;
-                next.next()
-                    .cloned()
-                    .ok_or_else(|| frame.run.raised("not enough arguments for format string"))?
-            }
+        let val = if let Some(key) = directive.key {
+            let pairs = frame
+                .run
+                .pairs(arguments)?
+                .ok_or_else(|| frame.run.raised("format requires a mapping"))?;
+            pairs
+                .into_iter()
+                .find(|(name, _)| name.as_str() == Some(key))
+                .map(|(_, val)| val)
+                .ok_or_else(|| frame.run.raised(repr(&key.into())))?
+        } else {
+            used += 1;
+            next.next()
+                .cloned()
+                .ok_or_else(|| frame.run.raised("not enough arguments for format string"))?
         };
         out.push_str(&directive.write(frame, &val)?);
     }
@@ -113,9 +109,8 @@ impl<'a> Directive<'a> {
             kind: self.conversion,
         };
         match self.conversion {
-            's' => Ok(spec.text(&frame.run.text_of(val)?)),
             'r' | 'a' => Ok(spec.text(&repr(&frame.run.data(val)?))),
-            'c' => Ok(spec.text(&frame.run.text_of(val)?)),
+            's' | 'c' => Ok(spec.text(&frame.run.text_of(val)?)),
             'd' | 'i' | 'u' | 'x' | 'X' | 'o' | 'e' | 'E' | 'f' | 'F' | 'g' | 'G' => {
                 let value = frame.run.data(val)?;
                 let number = Number::of(&value).ok_or_else(|| {

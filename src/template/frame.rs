@@ -219,6 +219,8 @@ impl<'r> Frame<'r> {
                 self.scopes.pop();
                 return flow;
             }
+            // A child's blocks are put out where its parent has them.
+            Statement::Block(_) if self.parent.is_some() => {}
             Statement::Block(block) => {
                 let val = self.block(&block.name, 0)?;
                 out.push(val);
@@ -508,10 +510,14 @@ impl<'r> Frame<'r> {
                 .collect::<Evaluated<_>>()?,
         };
         let services = self.run.engine.services();
-        let Some(file) = names
+        let from = match &*self.origin {
+            Origin::File(file, _) => Some(file.name.as_str()),
+            _ => None,
+        };
+        let found = names
             .iter()
-            .find_map(|name| services.load_template(name).ok())
-        else {
+            .find_map(|name| services.load_template(name, from).ok());
+        let Some(file) = found else {
             let message = if names.len() == 1 {
                 format!("'{}' not found in search path", names[0])
             } else {

@@ -14,6 +14,24 @@ pub(super) enum Generator {
     System,
 }
 
+/// Draws for others: repeatable from a seed, else unpredictable.
+pub struct Seeded(Generator);
+
+impl Seeded {
+    /// Makes a source of draws.
+    pub fn new(seed: Option<&str>) -> Self {
+        Self(match seed {
+            Some(seed) => Generator::seeded(&seed.into()),
+            None => Generator::unpredictable(),
+        })
+    }
+
+    /// Draws an index below `limit`, which is not zero.
+    pub fn below(&mut self, limit: usize) -> usize {
+        usize::try_from(self.0.below(limit as u128)).unwrap_or(0)
+    }
+}
+
 impl Generator {
     /// Makes a generator that draws what nobody can foretell.
     pub(super) fn unpredictable() -> Self {

@@ -20,10 +20,13 @@ use crate::value::{Value, repr};
 /// How much stack one render may use before it counts as an endless recursion.
 const STACK_BUDGET: usize = 900 * 1024;
 
+/// What was read, by the address of its scope and its name.
+type Variables = HashMap<(usize, Arc<str>), Option<Val>>;
+
 pub(super) struct Run<'a> {
     pub(super) engine: &'a Engine,
     pub(super) scope: &'a dyn Scope,
-    variables: RefCell<HashMap<(usize, Arc<str>), Option<Val>>>,
+    variables: RefCell<Variables>,
     trail: RefCell<Vec<Arc<str>>>,
     stack: usize,
 }
@@ -87,18 +90,15 @@ impl<'a> Run<'a> {
         let address = scope.map_or(0, |scope| Arc::as_ptr(scope).cast::<()>() as usize);
         let key = (address, Arc::<str>::from(name));
         let known = self.variables.borrow().get(&key).cloned();
-        let val = match known {
-            Some(val) => val,
-            None => {
-                let binding = match scope {
-                    Some(scope) => scope.get(name),
-                    None => self.scope.get(name),
-                };
-                let val = binding.map(|binding| Self::bind(binding, scope, &key.1));
-                self.variables.borrow_mut().insert(key, val.clone());
-                val
-            }
-        };
+        let val = known.unwrap_or_else(|| {
+            let binding = match scope {
+                Some(scope) => scope.get(name),
+                None => self.scope.get(name),
+            };
+            let val = binding.map(|binding| Self::bind(binding, scope, &key.1));
+            self.variables.borrow_mut().insert(key, val.clone());
+            val
+        });
         val.map(|val| self.force(&val)).transpose()
     }
 

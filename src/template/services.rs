@@ -94,8 +94,8 @@ pub trait Services: Send + Sync {
     fn decrypt_with(&self, ciphertext: &str, secret: &str) -> Result<String, String>;
 
     /// Returns the template that `include`, `import` and `extends` name, searched beside the
-    /// template that names it and along the template search path.
-    fn load_template(&self, name: &str) -> Result<Arc<SourceFile>, String>;
+    /// template `from` that names it and along the template search path.
+    fn load_template(&self, name: &str, from: Option<&str>) -> Result<Arc<SourceFile>, String>;
 
     /// Returns what stands at `path`, the link itself unless `follow`.
     fn path_state(&self, path: &str, follow: bool) -> Option<PathState>;
@@ -149,7 +149,7 @@ impl Services for Isolated {
         Err("vault is not available here".into())
     }
 
-    fn load_template(&self, name: &str) -> Result<Arc<SourceFile>, String> {
+    fn load_template(&self, name: &str, _from: Option<&str>) -> Result<Arc<SourceFile>, String> {
         Err(name.into())
     }
 

@@ -85,8 +85,10 @@ fn compare_loose(a: &str, b: &str) -> Result<Ordering, String> {
     Ok(a.len().cmp(&b.len()))
 }
 
+type Strict = ([u128; 3], bool, Option<(char, u128)>);
+
 /// `N.N[.N][aN|bN]`; a version without a suffix is later than the same with one.
-fn strict(text: &str) -> Result<([u128; 3], bool, Option<(char, u128)>), String> {
+fn strict(text: &str) -> Result<Strict, String> {
     let wrong = || format!("invalid version number '{text}'");
     let (numbers, suffix) = match text.find(['a', 'b']) {
         Some(at) => {

@@ -230,12 +230,13 @@ fn parity(call: &Call<'_>, wanted: i128) -> Result<bool, String> {
 }
 
 fn is_cased(text: &str, upper: bool) -> bool {
-    let (wanted, unwanted): (fn(char) -> bool, fn(char) -> bool) = if upper {
-        (char::is_uppercase, char::is_lowercase)
+    let has_upper = text.chars().any(char::is_uppercase);
+    let has_lower = text.chars().any(char::is_lowercase);
+    if upper {
+        has_upper && !has_lower
     } else {
-        (char::is_lowercase, char::is_uppercase)
-    };
-    text.chars().any(wanted) && !text.chars().any(unwanted)
+        has_lower && !has_upper
+    }
 }
 
 const FAMILIES: [&[Check]; 4] = [JINJA, collections::CHECKS, results::CHECKS, world::CHECKS];

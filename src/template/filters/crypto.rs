@@ -1,5 +1,7 @@
 //! Filters that hash, encrypt passwords for `/etc/shadow`, and vault.
 
+use std::fmt::Write;
+
 use md5::{Digest, Md5};
 use sha1::Sha1;
 use sha2::{Sha224, Sha256, Sha384, Sha512};
@@ -69,12 +71,11 @@ fn secret(call: &Call<'_>) -> Result<String, String> {
 }
 
 fn hex(bytes: impl AsRef<[u8]>) -> Value {
-    bytes
-        .as_ref()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect::<String>()
-        .into()
+    let mut text = String::new();
+    for byte in bytes.as_ref() {
+        write!(text, "{byte:02x}").expect("writing to a string cannot fail");
+    }
+    text.into()
 }
 
 fn digest(kind: &str, text: &str) -> Result<Value, String> {
@@ -91,11 +92,50 @@ fn digest(kind: &str, text: &str) -> Result<Value, String> {
 }
 
 fn password_hash(call: &Call<'_>) -> Result<Value, String> {
-    let kind = call.text_at(0).unwrap_or_else(|| "sha512".into());
-    let password = call.text();
-    let salt = call.text_at(1).filter(|salt| !salt.is_empty());
-    let rounds = call.int(3)?.filter(|rounds| *rounds != 0);
-    let size = call.int(2)?.and_then(|size| usize::try_from(size).ok());
+    let wish = Wish {
+        kind: call.text_at(0).unwrap_or_else(|| "sha512".into()),
+        salt: call.text_at(1).filter(|salt| !salt.is_empty()),
+        size: call.int(2)?.and_then(|size| usize::try_from(size).ok()),
+        rounds: call.int(3)?.filter(|rounds| *rounds != 0),
+        ident: call.text_at(4),
+    };
+    hashed(&call.text(), wish)
+}
+
+/// How a password is to be hashed.
+struct Wish {
+    kind: String,
+    salt: Option<String>,
+    size: Option<usize>,
+    rounds: Option<i128>,
+    ident: Option<String>,
+}
+
+/// Hashes a password for `/etc/shadow` by a scheme of passlib's: `sha512_crypt`, `bcrypt` ...
+pub fn hash_password(
+    password: &str,
+    kind: &str,
+    salt: Option<&str>,
+    ident: Option<&str>,
+) -> Result<Value, String> {
+    let wish = Wish {
+        kind: kind.into(),
+        salt: salt.map(Into::into),
+        size: None,
+        rounds: None,
+        ident: ident.map(Into::into),
+    };
+    hashed(password, wish)
+}
+
+fn hashed(password: &str, wish: Wish) -> Result<Value, String> {
+    let Wish {
+        kind,
+        salt,
+        size,
+        rounds,
+        ident,
+    } = wish;
     let salt_of = |size: usize| salt.clone().unwrap_or_else(|| random_salt(size));
     let valid = |salt: &str, most: usize| {
         if salt.chars().count() > most || !salt.bytes().all(|b| CRYPT.contains(&b)) {
@@ -110,7 +150,7 @@ fn password_hash(call: &Call<'_>) -> Result<Value, String> {
             valid(&salt, 16)?;
             let is_512 = kind.starts_with("sha512");
             let rounds = rounds.unwrap_or(if is_512 { 656_000 } else { 535_000 });
-            sha_crypt(&password, &salt, rounds, is_512)
+            sha_crypt(password, &salt, rounds, is_512)
         }
         "md5" | "md5_crypt" => {
             let salt = salt_of(size.unwrap_or(8));
@@ -118,8 +158,8 @@ fn password_hash(call: &Call<'_>) -> Result<Value, String> {
             Ok(md5_crypt(password.as_bytes(), salt.as_bytes()).into())
         }
         "blowfish" | "bcrypt" => {
-            let ident = call.text_at(4).unwrap_or_else(|| "2b".into());
-            bcrypt_hash(&password, &salt_of(22), rounds.unwrap_or(12), &ident)
+            let ident = ident.unwrap_or_else(|| "2b".into());
+            bcrypt_hash(password, &salt_of(22), rounds.unwrap_or(12), &ident)
         }
         other => Err(format!(
             "{other} is not in the list of supported passlib algorithms: md5, blowfish, sha256, sha512"
@@ -131,7 +171,7 @@ const CRYPT: &[u8; 64] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmno
 const BCRYPT: &[u8; 64] = b"./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
 /// Returns a salt nobody can foretell, in the letters `crypt` allows.
-fn random_salt(length: usize) -> String {
+pub fn random_salt(length: usize) -> String {
     (0..length)
         .map(|_| char::from(CRYPT[usize::from(rand::random::<u8>() % 64)]))
         .collect()
@@ -154,7 +194,7 @@ fn sha_crypt(password: &str, salt: &str, rounds: i128, is_512: bool) -> Result<V
     let (id, most) = if is_512 { (6, 63) } else { (5, 30) };
     let mut out = format!("${id}$");
     if rounds != 5000 {
-        out.push_str(&format!("rounds={rounds}$"));
+        write!(out, "rounds={rounds}$").expect("writing to a string cannot fail");
     }
     out.push_str(salt);
     out.push('$');

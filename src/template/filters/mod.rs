@@ -14,6 +14,8 @@ mod text;
 mod time;
 mod values;
 
+pub use crypto::{hash_password, random_salt};
+
 use std::collections::HashMap;
 use std::sync::OnceLock;
 

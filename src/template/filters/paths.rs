@@ -82,17 +82,15 @@ fn expand_vars(call: &Call<'_>) -> String {
     while let Some(at) = rest.find('$') {
         out.push_str(&rest[..at]);
         let after = &rest[at + 1..];
-        let (name, length) = match after.strip_prefix('{') {
-            Some(inner) => match inner.find('}') {
-                Some(end) => (&inner[..end], end + 2),
-                None => ("", 0),
-            },
-            None => {
-                let end = after
-                    .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
-                    .unwrap_or(after.len());
-                (&after[..end], end)
-            }
+        let (name, length) = if let Some(inner) = after.strip_prefix('{') {
+            inner
+                .find('}')
+                .map_or(("", 0), |end| (&inner[..end], end + 2))
+        } else {
+            let end = after
+                .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+                .unwrap_or(after.len());
+            (&after[..end], end)
         };
         match call.services.environment(name).filter(|_| !name.is_empty()) {
             Some(value) => out.push_str(&value),
@@ -180,7 +178,7 @@ pub(in crate::template) fn join<'a>(parts: impl IntoIterator<Item = &'a str>) ->
     let mut out = String::new();
     for part in parts {
         if part.starts_with('/') {
-            out = part.to_owned();
+            part.clone_into(&mut out);
         } else {
             if !out.is_empty() && !out.ends_with('/') {
                 out.push('/');

@@ -1,5 +1,7 @@
 //! Filters between values and their written forms: JSON, YAML, base64, URLs, UUIDs.
 
+use std::fmt::Write;
+
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
@@ -292,7 +294,7 @@ fn url_quote(text: &str, safe: &str) -> String {
         if byte.is_ascii_alphanumeric() || "_.-~".contains(character) || safe.contains(character) {
             out.push(character);
         } else {
-            out.push_str(&format!("%{byte:02X}"));
+            write!(out, "%{byte:02X}").expect("writing to a string cannot fail");
         }
     }
     out

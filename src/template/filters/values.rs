@@ -4,6 +4,7 @@ use super::super::call::{Bound, Call};
 use super::super::finish::Finish;
 use super::super::format::truncate;
 use super::super::frame::Frame;
+use super::super::python::Number;
 use super::super::runtime::{Evaluated, Val, Words};
 use super::super::syntax::Place;
 use super::{Filter, data, running};
@@ -14,11 +15,14 @@ pub(super) const FILTERS: &[Filter] = &[
     running("d", "default_value boolean", default).with_undefined(),
     running("mandatory", "msg", mandatory).with_undefined(),
     running("ternary", "true_val! false_val! none_val", ternary).with_undefined(),
-    running("type_debug", "", type_debug).with_undefined(),
+    running("type_debug", "", |_, input, _, _| {
+        Ok(input.type_name().into())
+    })
+    .with_undefined(),
     running("string", "", string),
-    data("bool", "", boolean),
+    data("bool", "", |call| Ok(boolean(&call.input).into())),
     data("int", "default base", integer),
-    data("float", "default", float),
+    data("float", "default", |call| Ok(float(call))),
 ];
 
 fn default(frame: &mut Frame<'_>, input: Val, mut given: Bound<Val>, _: Place) -> Evaluated {
@@ -60,22 +64,17 @@ fn ternary(frame: &mut Frame<'_>, input: Val, mut given: Bound<Val>, _: Place) -
     frame.run.force(&chosen)
 }
 
-fn type_debug(_: &mut Frame<'_>, input: Val, _: Bound<Val>, _: Place) -> Evaluated {
-    Ok(input.type_name().into())
-}
-
 fn string(frame: &mut Frame<'_>, input: Val, _: Bound<Val>, _: Place) -> Evaluated {
     Ok(frame.run.text_of(&input)?.into())
 }
 
-fn boolean(call: &Call<'_>) -> Result<Value, String> {
-    let flag = match &call.input {
+fn boolean(value: &Value) -> bool {
+    match value {
         Value::String(text) => {
             matches!(&*text.to_lowercase(), "yes" | "on" | "true" | "1")
         }
         value => super::super::python::equal(value, &1.into()),
-    };
-    Ok(flag.into())
+    }
 }
 
 fn integer(call: &Call<'_>) -> Result<Value, String> {
@@ -134,13 +133,10 @@ pub(super) fn parse_float(text: &str) -> Option<f64> {
     }
 }
 
-fn float(call: &Call<'_>) -> Result<Value, String> {
+fn float(call: &Call<'_>) -> Value {
     let fallback = call.given(0).cloned().unwrap_or(Value::Float(0.0));
-    Ok(match &call.input {
-        Value::Bool(flag) => f64::from(u8::from(*flag)).into(),
-        Value::Float(number) => (*number).into(),
-        Value::Int(number) => super::super::python::Number::Int(*number).to_f64().into(),
+    match &call.input {
         Value::String(text) => parse_float(text).map_or(fallback, Value::Float),
-        _ => fallback,
-    })
+        value => Number::of(value).map_or(fallback, |number| number.to_f64().into()),
+    }
 }

@@ -1,5 +1,7 @@
 //! `datetime` and `timedelta`: what `now()` and `to_datetime` give, their fields and methods.
 
+use std::fmt::Write;
+
 use jiff::fmt::strtime;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, ZonedDateTime, civil};
@@ -104,13 +106,14 @@ fn isoformat(time: &Time, separator: &str) -> String {
     );
     let micros = moment.subsec_nanosecond() / 1000;
     if micros != 0 {
-        text += &format!(".{micros:06}");
+        write!(text, ".{micros:06}").expect("writing to a string cannot fail");
     }
     if let Some(offset) = time.offset {
         let seconds = offset.seconds();
         let sign = if seconds < 0 { '-' } else { '+' };
         let minutes = seconds.abs() / 60;
-        text += &format!("{sign}{:02}:{:02}", minutes / 60, minutes % 60);
+        write!(text, "{sign}{:02}:{:02}", minutes / 60, minutes % 60)
+            .expect("writing to a string cannot fail");
     }
     text
 }
@@ -121,16 +124,18 @@ pub(in crate::template) fn timedelta_text(span: SignedDuration) -> String {
     let mut text = String::new();
     if days != 0 {
         let plural = if days.abs() == 1 { "" } else { "s" };
-        text += &format!("{days} day{plural}, ");
+        write!(text, "{days} day{plural}, ").expect("writing to a string cannot fail");
     }
-    text += &format!(
+    write!(
+        text,
         "{}:{:02}:{:02}",
         seconds / 3600,
         seconds / 60 % 60,
         seconds % 60
-    );
+    )
+    .expect("writing to a string cannot fail");
     if micros != 0 {
-        text += &format!(".{micros:06}");
+        write!(text, ".{micros:06}").expect("writing to a string cannot fail");
     }
     text
 }
@@ -205,14 +210,13 @@ pub(super) fn call(frame: &Frame<'_>, owner: &Val, name: &str, given: &Given<Val
             ])
         }
         "ctime" => strftime(time, "%a %b %e %H:%M:%S %Y").into(),
-        "toordinal" => (i64::from(
-            time.civil
-                .date()
-                .duration_since(civil::date(1, 1, 1))
-                .as_hours()
-                .div_euclid(24)
-                + 1,
-        ))
+        "toordinal" => (time
+            .civil
+            .date()
+            .duration_since(civil::date(1, 1, 1))
+            .as_hours()
+            .div_euclid(24)
+            + 1)
         .into(),
         "date" => Val::Time(Time {
             civil: time.civil.date().to_datetime(civil::Time::midnight()),
