@@ -400,6 +400,33 @@ async fn identities_only_offers_the_agents_key_for_the_named_file_alone() {
 }
 
 #[tokio::test]
+async fn the_agent_is_forwarded_only_when_that_is_asked_for() {
+    let key = new_key();
+    let server = Server::start(Rules {
+        keys: vec![key.public_key().clone()],
+        ..Rules::default()
+    })
+    .await;
+    let home = Home::new().knows(&[&server]);
+    let context = ConnectContext {
+        agent_socket: Some(agent(&home, vec![key, new_key()])),
+        ..home.context()
+    };
+    for (arguments, answer) in [("", "refused"), ("-A", "2 keys")] {
+        let endpoint = Endpoint {
+            ssh_args: arguments.into(),
+            ..endpoint(&server)
+        };
+        let connection = connect(&endpoint, &context).await.unwrap();
+        assert_eq!(
+            run(&connection, "ask the agent").await.0,
+            answer,
+            "{arguments}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn an_agent_that_is_not_there_is_named_when_nothing_else_works() {
     let server = Server::start(Rules {
         keys: vec![new_key().public_key().clone()],

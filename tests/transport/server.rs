@@ -278,7 +278,9 @@ impl server::Handler for Visitor {
         }
         session.channel_success(id)?;
         let channel = self.channels.remove(&id).unwrap();
-        if self.rules.deaf {
+        if command == b"ask the agent" {
+            tokio::spawn(ask_agent(channel, session.handle()));
+        } else if self.rules.deaf {
             self.channels.insert(id, channel);
         } else {
             let command = String::from_utf8_lossy(command).into_owned();
@@ -310,6 +312,24 @@ impl server::Handler for Visitor {
         }
         Ok(())
     }
+}
+
+/// Opens a channel to the client's agent, whether it was forwarded or not, asks for its keys and
+/// prints how many it has, or `refused`.
+async fn ask_agent(channel: Channel<Msg>, session: server::Handle) {
+    let answer = match session.channel_open_agent().await {
+        Ok(agent) => {
+            let mut agent = agent.into_stream();
+            agent.write_all(&[0, 0, 0, 1, 11]).await.unwrap();
+            let mut head = [0; 9];
+            agent.read_exact(&mut head).await.unwrap();
+            format!("{} keys", head[8])
+        }
+        Err(_) => "refused".to_owned(),
+    };
+    channel.data(answer.as_bytes()).await.unwrap();
+    drop(channel.exit_status(0).await);
+    drop(channel.close().await);
 }
 
 /// Runs `command` with the input that arrives before the end of file.

@@ -16,13 +16,13 @@ pub(super) struct Arguments {
 
 /// Flags that change nothing about running commands on a host: verbosity, terminals, connection
 /// sharing, forwardings switched off.
-const MEANINGLESS: &str = "qvaTnfgkxNMsy";
+const MEANINGLESS: &str = "qvTnfgkxNMsy";
 /// The same, with a value.
 const MEANINGLESS_WITH_VALUE: &str = "SOEeQ";
 /// Flags with a value that ask for what we do not do.
 const UNSUPPORTED_WITH_VALUE: &str = "BDILRWwP";
 /// Flags that ask for what we do not do.
-const UNSUPPORTED: &str = "AXYKGVt";
+const UNSUPPORTED: &str = "XYKGVt";
 
 impl Arguments {
     /// Reads arguments as written in a setting or variable, quoted as for a shell.
@@ -67,6 +67,8 @@ impl Arguments {
         match flag {
             '4' => self.set("AddressFamily", "inet"),
             '6' => self.set("AddressFamily", "inet6"),
+            'A' => self.set("ForwardAgent", "yes"),
+            'a' => self.set("ForwardAgent", "no"),
             'C' => self.set("Compression", "yes"),
             _ if MEANINGLESS.contains(flag) => {}
             _ if UNSUPPORTED.contains(flag) => self.unsupported.push(format!("-{flag}")),
@@ -185,8 +187,8 @@ mod tests {
 
     #[test]
     fn flags_we_do_not_follow_are_named_and_unknown_ones_are_errors() {
-        let arguments = Arguments::parse("-qvv -A -L 80:a:80 -F none").unwrap();
-        assert_eq!(arguments.unsupported, ["-A", "-L"]);
+        let arguments = Arguments::parse("-qvv -X -L 80:a:80 -F none").unwrap();
+        assert_eq!(arguments.unsupported, ["-X", "-L"]);
         assert_eq!(arguments.config_file.as_deref(), Some("none"));
         assert_eq!(Arguments::parse("-Z"), Err("`-Z` needs a value".to_owned()));
         assert_eq!(

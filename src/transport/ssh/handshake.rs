@@ -1,12 +1,15 @@
 //! Banner, key exchange and the host key check: everything before the login, within one limit.
 
 use std::borrow::Cow;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use russh::client::{Config, DisconnectReason, Handle, Handler, Session};
+use russh::client::{ChannelOpenHandle, Config, DisconnectReason, Handle, Handler, Msg, Session};
 use russh::keys::PublicKeyOrCertificate;
-use russh::{SshId, cipher};
+use russh::{Channel, SshId, cipher};
+use tokio::io::copy_bidirectional;
+use tokio::net::UnixStream;
 
 use super::TransportError;
 use super::dial::Stream;
@@ -35,6 +38,7 @@ pub(super) async fn shake_hands(
         verdict: Arc::clone(&verdict),
         link: link.clone(),
         alive: settings.alive_limit(),
+        forwarded_agent: settings.forwarded_agent.clone(),
     };
     let shaking = russh::client::connect_stream(config(settings), stream, verifier);
     let outcome = tokio::time::timeout(settings.timeout, shaking)
@@ -84,6 +88,8 @@ pub(super) struct Verifier {
     link: Link,
     /// How long the server may be silent before keepalive gives up.
     alive: Duration,
+    /// The agent the server may ask, if the user said so.
+    forwarded_agent: Option<PathBuf>,
 }
 
 impl Verifier {
@@ -122,6 +128,95 @@ impl Handler for Verifier {
                 .to_owned(),
         }));
         Err(russh::Error::Kex)
+    }
+
+    /// Connects a channel to the agent, if it was forwarded.
+    async fn server_channel_open_agent_forward(
+        &mut self,
+        channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        if let Some(socket) = &self.forwarded_agent
+            && let Ok(mut agent) = UnixStream::connect(socket).await
+        {
+            reply.accept().await;
+            tokio::spawn(async move {
+                let mut channel = channel.into_stream();
+                // Either side may hang up at any time.
+                copy_bidirectional(&mut channel, &mut agent).await.ok();
+            });
+        }
+        Ok(())
+    }
+
+    // Nothing else was forwarded, so the server has no business opening the channels below: to
+    // drop the reply refuses them, while russh itself would accept.
+
+    async fn server_channel_open_session(
+        &mut self,
+        _channel: Channel<Msg>,
+        _reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    async fn server_channel_open_forwarded_tcpip(
+        &mut self,
+        _channel: Channel<Msg>,
+        _connected_address: &str,
+        _connected_port: u32,
+        _originator_address: &str,
+        _originator_port: u32,
+        _reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    async fn server_channel_open_direct_tcpip(
+        &mut self,
+        _channel: Channel<Msg>,
+        _host: &str,
+        _port: u32,
+        _originator_address: &str,
+        _originator_port: u32,
+        _reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    async fn server_channel_open_forwarded_streamlocal(
+        &mut self,
+        _channel: Channel<Msg>,
+        _socket_path: &str,
+        _reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    async fn server_channel_open_direct_streamlocal(
+        &mut self,
+        _channel: Channel<Msg>,
+        _socket_path: &str,
+        _reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    async fn server_channel_open_x11(
+        &mut self,
+        _channel: Channel<Msg>,
+        _originator_address: &str,
+        _originator_port: u32,
+        _reply: ChannelOpenHandle,
+        _session: &mut Session,
+    ) -> Result<(), Self::Error> {
+        Ok(())
     }
 
     /// Remembers why the connection ended, for the errors of whatever was under way.

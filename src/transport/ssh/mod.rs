@@ -78,6 +78,7 @@ async fn attempt_once(
         link,
         timeout: settings.login_timeout(),
         warnings: settings.warnings.clone(),
+        forwards_agent: settings.forwarded_agent.is_some(),
         _jumps: dialled.jumps,
     })
 }
@@ -89,6 +90,7 @@ pub(super) struct Client {
     /// How long a channel may take to open.
     timeout: Duration,
     warnings: Vec<String>,
+    forwards_agent: bool,
     /// The connections this one runs through; they must outlive it.
     _jumps: Vec<Client>,
 }
@@ -136,6 +138,9 @@ impl Client {
                 .request_pty(true, "dumb", columns, rows, 0, 0, &modes)
                 .await
                 .map_err(failed)?;
+        }
+        if self.forwards_agent {
+            channel.agent_forward(false).await.map_err(failed)?;
         }
         channel.exec(true, command).await.map_err(failed)?;
         Ok(channel)

@@ -50,6 +50,7 @@ pub(super) struct Options {
     pub(super) password: Option<bool>,
     pub(super) keyboard_interactive: Option<bool>,
     pub(super) preferred_methods: Option<String>,
+    pub(super) forward_agent: Option<String>,
     pub(super) ignore_unknown: Option<String>,
     /// For `Match tagged`.
     pub(super) tag: Option<String>,
@@ -134,12 +135,11 @@ const MEANINGLESS: [&str; 62] = [
 ];
 
 /// Options that would change how a host is reached, or what a command finds there.
-const UNSUPPORTED: [&str; 13] = [
+const UNSUPPORTED: [&str; 12] = [
     "bindinterface",
     "canonicalizehostname",
     "casignaturealgorithms",
     "channeltimeout",
-    "forwardagent",
     "hostbasedacceptedalgorithms",
     "hostbasedauthentication",
     "knownhostscommand",
@@ -327,6 +327,7 @@ impl Options {
                 first(&mut self.keyboard_interactive, setting.flag()?);
             }
             "preferredauthentications" => first(&mut self.preferred_methods, word()?),
+            "forwardagent" => first(&mut self.forward_agent, word()?),
             "ignoreunknown" => first(&mut self.ignore_unknown, word()?),
             "tag" => first(&mut self.tag, word()?),
             other => return self.other(other, setting),
@@ -372,7 +373,7 @@ fn add(list: &mut Vec<String>, value: String) {
 
 /// Names the options of this program, for suggestions.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
-    const FOLLOWED: [&str; 34] = [
+    const FOLLOWED: [&str; 35] = [
         "AddressFamily",
         "BindAddress",
         "CertificateFile",
@@ -380,6 +381,7 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
         "Compression",
         "ConnectTimeout",
         "ConnectionAttempts",
+        "ForwardAgent",
         "GlobalKnownHostsFile",
         "HashKnownHosts",
         "HostKeyAlgorithms",
@@ -489,8 +491,8 @@ mod tests {
         for (line, outcome) in [
             ("ControlPersist 60s", Outcome::Taken),
             ("SendEnv LANG LC_*", Outcome::Taken),
-            ("ForwardAgent yes", Outcome::Unsupported),
-            ("ForwardAgent no", Outcome::Taken),
+            ("HostbasedAuthentication yes", Outcome::Unsupported),
+            ("HostbasedAuthentication no", Outcome::Taken),
             ("StrictHostKeyCheking no", Outcome::Unknown),
             ("RevokedHostKeys none", Outcome::Taken),
         ] {

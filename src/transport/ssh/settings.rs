@@ -42,6 +42,8 @@ pub(in crate::transport) struct Settings {
     pub(super) bind_address: Option<IpAddr>,
     pub(super) family: AddressFamily,
     pub(super) proxy: Proxy,
+    /// The agent whose keys commands on the host may use.
+    pub(super) forwarded_agent: Option<PathBuf>,
     pub(super) warnings: Vec<String>,
 }
 
@@ -151,6 +153,7 @@ impl Settings {
             bind_address: None,
             family: AddressFamily::Any,
             proxy: Proxy::None,
+            forwarded_agent: None,
             warnings: Vec::new(),
         }
     }
@@ -342,6 +345,7 @@ impl Draft {
             bind_address: self.bind_address()?,
             family: self.family()?,
             proxy: self.proxy(endpoint, context)?,
+            forwarded_agent: self.forwarded_agent(context)?,
             warnings: self.warnings,
         })
     }
@@ -439,6 +443,18 @@ impl Draft {
             }
             Some(path) => Some(self.path("IdentityAgent", path, context)?),
         })
+    }
+
+    /// Agents are forwarded to the target only, never to jump hosts.
+    fn forwarded_agent(&self, context: &ConnectContext) -> Result<Option<PathBuf>, BadOption> {
+        match self.options.forward_agent.as_deref() {
+            None | Some("no" | "false") => Ok(None),
+            Some(_) if self.jump.is_some() => Ok(None),
+            Some("yes" | "true" | "SSH_AUTH_SOCK" | "$SSH_AUTH_SOCK") => {
+                Ok(context.agent_socket.clone())
+            }
+            Some(path) => self.path("ForwardAgent", path, context).map(Some),
+        }
     }
 
     fn alive(&self) -> Option<(Duration, usize)> {
