@@ -485,6 +485,32 @@ mod tests {
     }
 
     #[test]
+    fn only_what_may_pass_by_itself_is_tried_again() {
+        let closed = |stage| Failure::Closed { stage, said: None };
+        let timeout = |stage| Failure::Timeout {
+            stage,
+            after: Duration::from_secs(1),
+        };
+        for (failure, again) in [
+            (Failure::Refused, true),
+            (closed(Stage::Handshake), true),
+            (timeout(Stage::Connect), true),
+            (closed(Stage::Login), false),
+            (timeout(Stage::Login), false),
+            (closed(Stage::Running), false),
+            (Failure::no_method_left(), false),
+        ] {
+            let error = TransportError {
+                host: Arc::from("web1"),
+                peer: String::new(),
+                jump: None,
+                failure,
+            };
+            assert_eq!(error.is_transient(), again, "{error:?}");
+        }
+    }
+
+    #[test]
     fn a_timeout_names_its_stage() {
         let error = told(Failure::Timeout {
             stage: Stage::Handshake,

@@ -12,6 +12,7 @@ use russh::{Disconnect, Pty};
 mod algorithms;
 mod arguments;
 mod auth;
+mod candidates;
 mod channel;
 mod config;
 mod dial;
@@ -22,6 +23,7 @@ mod known_hosts;
 mod options;
 mod pattern;
 mod settings;
+mod signer;
 mod tokens;
 
 pub use identity::KeyRing;
