@@ -154,6 +154,8 @@ macro_rules! arguments {
     ) => {
         $(#[doc = $about])*
         #[derive(Clone, Debug)]
+        // Not `expect`: most declarations have no such option.
+        #[allow(dead_code, reason = "an option may be declared for the other end")]
         $visibility struct $name {
             $($(#[doc = $doc])* $visibility $field: $type,)*
             $(
