@@ -2,6 +2,7 @@
 
 mod arrows;
 mod inventory;
+#[cfg(test)]
 mod modules;
 mod template;
 #[cfg(test)]

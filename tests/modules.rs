@@ -49,6 +49,11 @@ fn command_and_shell_are_as_recorded() {
 }
 
 #[test]
+fn copy_on_the_target_is_as_recorded() {
+    compare("copy");
+}
+
+#[test]
 fn file_is_as_recorded() {
     compare("file");
 }
@@ -171,9 +176,10 @@ fn normal(value: &Value) -> Value {
                         MASKED.contains(&key.as_str()) || (key == "size" && !is_file(map));
                     // The generation of an inode is known to some file systems only.
                     let is_there = key == "version" || !value.is_null() && *value != json!("");
-                    let value = match is_masked && is_there {
-                        true => json!("*"),
-                        false => normal(value),
+                    let value = if is_masked && is_there {
+                        json!("*")
+                    } else {
+                        normal(value)
                     };
                     (key.clone(), value)
                 })

@@ -6,6 +6,7 @@
 mod apt;
 mod blockinfile;
 mod command;
+mod copy;
 mod edit;
 mod encoding;
 #[cfg(test)]
@@ -69,6 +70,7 @@ const MODULES: &[Module] = &[
     module!(apt, AptArgs),
     module!(blockinfile, BlockinfileArgs),
     module!(command, CommandArgs),
+    module!(copy, CopyArgs),
     module!(file, FileArgs),
     module!(find, FindArgs),
     module!(group, GroupArgs),

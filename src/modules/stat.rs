@@ -177,7 +177,7 @@ fn add_flags(machine: &Machine, stat: &mut Map, path: &Path, found: &Metadata) {
         FileKind::File | FileKind::Directory => machine.file_flags(path),
         _ => None,
     };
-    let letters = flags.map_or_else(String::new, |flags| flags.letters());
+    let letters = flags.map_or_else(String::new, crate::machine::FileFlags::letters);
     let names = letters.chars().filter_map(flag_name);
     stat.insert("version".into(), Value::Null);
     stat.insert("attributes".into(), Value::list(names));

@@ -1,6 +1,6 @@
 //! A private directory that stands for a target in module tests: `$ROOT` in options and results.
 
-use crate::machine::{Machine, MachineOptions};
+use crate::machine::{ContentSource, Machine, MachineOptions, NewFile, NoContents};
 use crate::value::{Map, Value};
 
 use super::find;
@@ -10,6 +10,7 @@ pub(super) struct Target {
     root: tempfile::TempDir,
     diff: bool,
     environment: Vec<(String, String)>,
+    contents: Option<Box<dyn Fn() -> Box<dyn ContentSource>>>,
 }
 
 impl Target {
@@ -18,6 +19,7 @@ impl Target {
             root: tempfile::tempdir().unwrap(),
             diff: false,
             environment: Vec::new(),
+            contents: None,
         }
     }
 
@@ -29,7 +31,7 @@ impl Target {
             .create_dir_all(path.parent().unwrap(), 0o755)
             .unwrap();
         let content = crate::machine::Content::Bytes(content.as_ref().to_vec());
-        machine.write(&path, content, &Default::default()).unwrap();
+        machine.write(&path, content, &NewFile::default()).unwrap();
         self
     }
 
@@ -54,6 +56,12 @@ impl Target {
         self
     }
 
+    /// Lets a controller offer contents.
+    pub(super) fn contents(mut self, source: impl ContentSource + Clone + 'static) -> Self {
+        self.contents = Some(Box::new(move || Box::new(source.clone())));
+        self
+    }
+
     pub(super) fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.into(), value.into()));
         self
@@ -68,7 +76,12 @@ impl Target {
     }
 
     pub(super) fn machine(&self) -> Machine {
+        let contents = match &self.contents {
+            Some(contents) => contents(),
+            None => Box::new(NoContents),
+        };
         Machine::new(MachineOptions {
+            contents,
             diff: self.diff,
             environment: self.environment.clone(),
             umask: Some(0o022),
