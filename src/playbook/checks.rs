@@ -362,8 +362,8 @@ fn wrong_plays_are_named_at_their_place() {
             "site.yml:2:11 the role has no name (give it `role:`)",
         ),
         (
-            "- hosts: all\n  handlers:\n    - block: []\n",
-            "site.yml:3:7 a block cannot be a handler",
+            "- hosts: all\n  handlers:\n    - block: [{block: []}]\n",
+            "site.yml:3:15 a block within a block cannot be a handler",
         ),
         (
             "- hosts: all\n  handlers:\n    - import_role: {name: x}\n",
@@ -463,6 +463,42 @@ fn a_module_ansible_has_and_we_have_not_waits_for_its_condition() {
             name: "ansible.builtin.dnf".into(),
             why: "module `ansible.builtin.dnf` is not one that backstay has".into(),
         }
+    );
+}
+
+#[test]
+fn a_local_module_is_named_as_the_file_it_is() {
+    assert_eq!(
+        errors(&[
+            (
+                "site.yml",
+                "- hosts: all\n  tasks:\n    - mine: {a: b}\n      become: true\n"
+            ),
+            ("library/mine.py", ""),
+        ]),
+        [
+            "site.yml:3:7 module `mine` is `/p/library/mine.py`, not one that backstay has (`backstay` \
+          runs no Python modules; docs/modules.md lists what it has)"
+        ]
+    );
+}
+
+#[test]
+fn a_block_of_handlers_gives_its_tasks_as_handlers() {
+    let play = one_play(&[
+        (
+            "site.yml",
+            "- hosts: all\n  handlers:\n    - when: wanted\n      block:\n        - {debug: , name: \
+         a}\n        - import_tasks: more.yml\n      always:\n        - {debug: , name: never}\n",
+        ),
+        ("more.yml", "- block: [{debug: , name: b}]\n"),
+    ]);
+    let handlers: Vec<_> = play.handlers.iter().map(|task| title(task)).collect();
+    assert_eq!(handlers, ["a", "b"]);
+    assert!(
+        play.handlers
+            .iter()
+            .all(|task| task.handler && task.conditions().len() == 1)
     );
 }
 

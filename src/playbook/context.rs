@@ -68,6 +68,8 @@ pub struct Context<'a> {
     pub roles_path: Vec<PathBuf>,
     /// The setting `collections_path`.
     pub collections_path: Vec<PathBuf>,
+    /// The setting `library`: where local modules stand beside `library/` of playbook and role.
+    pub module_path: Vec<PathBuf>,
     /// The directory relative paths of the command line start from.
     pub working_directory: PathBuf,
     /// What a leading `~` stands for.

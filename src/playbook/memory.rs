@@ -75,6 +75,7 @@ impl Memory {
             catalog: &Few,
             roles_path: vec![PathBuf::from("/roles")],
             collections_path: vec![PathBuf::from("/collections")],
+            module_path: vec![PathBuf::from("/modules")],
             working_directory: PathBuf::from("/p"),
             home: Some(PathBuf::from("/home/me")),
             yaml: crate::yaml::ReadOptions::default(),

@@ -225,6 +225,25 @@ fn collection_role(context: &Context<'_>, collections: &[String], name: &str) ->
     })
 }
 
+/// Finds a module that stands in one of `directories`, in whatever language.
+pub(super) fn local_module(
+    context: &Context<'_>,
+    directories: impl IntoIterator<Item = PathBuf>,
+    name: &str,
+) -> Option<PathBuf> {
+    directories.into_iter().find_map(|directory| {
+        let names = context.files.list(&directory);
+        let file = names.into_iter().find(|file| {
+            file == name
+                || file
+                    .strip_prefix(name)
+                    .is_some_and(|rest| matches!(rest, ".py" | ".sh" | ".ps1" | ".pl" | ".rb"))
+        })?;
+        let path = directory.join(file);
+        (context.files.kind(&path) == Some(FileKind::File)).then_some(path)
+    })
+}
+
 /// Finds the files of one part of a role (`tasks`, `vars` …): `main`, or the one that `name`
 /// says. A directory of that name counts as its files where `directories` are taken.
 pub(super) fn role_part(

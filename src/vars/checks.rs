@@ -148,6 +148,7 @@ fn context<'a>(root: &Path, templates: &'a StaticNames) -> Context<'a> {
         catalog: &OneModule,
         roles_path: Vec::new(),
         collections_path: Vec::new(),
+        module_path: Vec::new(),
         working_directory: root.to_path_buf(),
         home: None,
         yaml: ReadOptions::default(),

@@ -2,6 +2,7 @@
 
 use super::super::keyword::{Keyword, Place};
 use super::super::names::{self, Meaning};
+use super::super::search;
 use super::super::split::{key_values, words};
 use super::super::task::{Args, ModuleName};
 use super::{Around, Loading, given};
@@ -105,10 +106,11 @@ impl Loading<'_> {
             .map(|(key, value)| (key, value))
             .collect();
         let is_known = |(key, _): &(&Node, &Node)| {
+            let name = key.to_value().to_string();
             !matches!(
-                names::meaning(&key.to_value().to_string(), &collections(around)),
+                names::meaning(&name, &collections(around)),
                 Meaning::Unknown(_)
-            )
+            ) || self.local_module(&name, around).is_some()
         };
         if candidates.len() + usize::from(has_action) > 1 {
             let (known, unknown): (Vec<_>, Vec<_>) = candidates.into_iter().partition(is_known);
@@ -325,20 +327,35 @@ impl Loading<'_> {
                 Some(ModuleName::Known(format!("ansible.builtin.{short}").into()))
             }
             Meaning::Builtin(short) => {
-                self.missing(written, &format!("ansible.builtin.{short}"), around)
+                let full = format!("ansible.builtin.{short}");
+                let why = format!("module `{full}` is not one that backstay has");
+                self.missing(written, &full, why, around)
             }
-            Meaning::Collection(full) => self.missing(written, &full, around),
-            Meaning::Unknown(_) => {
-                self.check_module_name(&written.name, &text);
-                None
+            Meaning::Collection(full) => {
+                let why = format!("module `{full}` is not one that backstay has");
+                self.missing(written, &full, why, around)
+            }
+            Meaning::Unknown(short) => {
+                let Some(path) = self.local_module(&short, around) else {
+                    self.check_module_name(&written.name, &text);
+                    return None;
+                };
+                let path = path.display();
+                let why = format!("module `{short}` is `{path}`, not one that backstay has");
+                self.missing(written, &short, why, around)
             }
         }
     }
 
     /// A module that Ansible has and this engine has not: an error now, unless a condition may
     /// keep it from being reached.
-    fn missing(&mut self, written: &Written, full: &str, around: Around<'_>) -> Option<ModuleName> {
-        let why = format!("module `{full}` is not one that backstay has");
+    fn missing(
+        &mut self,
+        written: &Written,
+        full: &str,
+        why: String,
+        around: Around<'_>,
+    ) -> Option<ModuleName> {
         if around.layer.nearest(Keyword::When).is_some() {
             return Some(ModuleName::Missing {
                 name: full.into(),
@@ -351,6 +368,17 @@ impl Loading<'_> {
                 .help("`backstay` runs no Python modules; docs/modules.md lists what it has"),
         );
         None
+    }
+
+    /// Finds a module in `library/` of the playbook or of the roles around, or in the setting's
+    /// directories.
+    fn local_module(&self, name: &str, around: Around<'_>) -> Option<std::path::PathBuf> {
+        let playbook = std::iter::once(around.directory.join("library"));
+        let roles = around.layer.roles().map(|role| role.path.join("library"));
+        let directories = roles
+            .chain(playbook)
+            .chain(self.context.module_path.iter().cloned());
+        search::local_module(self.context, directories, name)
     }
 
     /// Reports a module name that nobody knows.

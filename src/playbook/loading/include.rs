@@ -10,7 +10,7 @@ use super::super::role::Role;
 use super::super::search::{self, TaskPart};
 use super::super::task::{ActionKind, IncludeRole, Task};
 use super::role::Request;
-use super::tasks::include_layer;
+use super::tasks::{handlers_of, include_layer};
 use super::{Around, Loading};
 use crate::error::{Error, Result};
 use crate::node::{Kind, Node};
@@ -52,7 +52,13 @@ pub fn include_tasks(
             Vec::new()
         }
     };
-    loading.finish(|_| items)
+    loading.finish(|_| {
+        if task.handler {
+            handlers_of(&items).into_iter().map(Item::Task).collect()
+        } else {
+            items
+        }
+    })
 }
 
 /// A rendered `include_role`.

@@ -36,13 +36,7 @@ impl Loading<'_> {
     /// Loads a list of handlers.
     pub(super) fn handlers(&mut self, list: Option<&Node>, around: Around<'_>) -> Vec<Arc<Task>> {
         let items = list.map_or_else(Vec::new, |list| self.items(list, around));
-        items
-            .into_iter()
-            .filter_map(|item| match item {
-                Item::Task(task) => Some(task),
-                Item::Block(_) | Item::RoleComplete(_) => None,
-            })
-            .collect()
+        handlers_of(&items)
     }
 
     fn item(&mut self, entry: &Node, around: Around<'_>, items: &mut Vec<Item>) {
@@ -61,8 +55,8 @@ impl Loading<'_> {
             .iter()
             .any(|key| entry.entry(key).is_some())
         {
-            if around.handlers {
-                self.wrong(entry, "a block cannot be a handler");
+            if around.handlers && matches!(around.layer.kind, LayerKind::Block) {
+                self.wrong(entry, "a block within a block cannot be a handler");
             } else if let Some(block) = self.block(entry, pairs, around) {
                 items.push(Item::Block(block));
             }
@@ -268,6 +262,20 @@ impl Loading<'_> {
             parent: Some(parent),
         })
     }
+}
+
+/// Returns the handlers of a list. A block gives its tasks their conditions and variables; it is
+/// no handler itself, and its `rescue` and `always` are never run, as in Ansible.
+pub(super) fn handlers_of(items: &[Item]) -> Vec<Arc<Task>> {
+    let mut found = Vec::new();
+    for item in items {
+        match item {
+            Item::Task(task) => found.push(Arc::clone(task)),
+            Item::Block(block) => found.extend(handlers_of(&block.block)),
+            Item::RoleComplete(_) => {}
+        }
+    }
+    found
 }
 
 /// Keeps the keywords that reach what is inside.
