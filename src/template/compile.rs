@@ -11,7 +11,7 @@ use minijinja::syntax::SyntaxConfig;
 use super::header::Overrides;
 use super::literals::{shield, unshield};
 use super::syntax::{
-    Argument, Block, Comparison, Expression, FilterUse, For, Macro, Operator, Place, Program,
+    Argument, Block, Body, Comparison, Expression, FilterUse, For, Macro, Operator, Place, Program,
     Statement, Target,
 };
 use super::{checks, filters, is_template};
@@ -47,18 +47,19 @@ pub(super) fn compile(source: &str, mode: &Mode) -> Compiled<Program> {
         embedded: *mode == Mode::Condition,
         reads_varargs: false,
         reads_kwargs: false,
+        lookups: Vec::new(),
     };
-    match mode {
+    let body = match mode {
         Mode::Condition => {
             let tree = parse_expr(source).map_err(|error| parse_error(&error, source, true))?;
-            compiler.expression(&tree).map(Program::Expression)
+            compiler.expression(&tree).map(Body::Expression)
         }
         Mode::Expression => {
             let opened = format!("{{{{{source}}}}}");
             let shielded = shield(&opened, &super::syntax::Delimiters::default()).into_owned();
             let inner = &shielded[2..shielded.len() - 2];
             let tree = parse_expr(inner).map_err(|error| parse_error(&error, source, true))?;
-            compiler.expression(&tree).map(Program::Expression)
+            compiler.expression(&tree).map(Body::Expression)
         }
         Mode::Value => {
             let overrides = Overrides::default();
@@ -66,7 +67,11 @@ pub(super) fn compile(source: &str, mode: &Mode) -> Compiled<Program> {
             compiler.template(&shielded, &syntax_config(&overrides, source)?)
         }
         Mode::File(overrides) => compiler.template(source, &syntax_config(overrides, source)?),
-    }
+    }?;
+    Ok(Program {
+        body,
+        lookups: compiler.lookups,
+    })
 }
 
 fn syntax_config(overrides: &Overrides, source: &str) -> Compiled<SyntaxConfig> {
@@ -169,17 +174,18 @@ struct Compiler {
     /// Whether the macro being compiled reads these names.
     reads_varargs: bool,
     reads_kwargs: bool,
+    lookups: Vec<(Arc<str>, Place)>,
 }
 
 impl Compiler {
-    fn template(&mut self, source: &str, config: &SyntaxConfig) -> Compiled<Program> {
+    fn template(&mut self, source: &str, config: &SyntaxConfig) -> Compiled<Body> {
         let tree = parse(source, "template", config.clone())
             .map_err(|error| parse_error(&error, source, false))?;
         match tree {
             ast::Stmt::Template(template) => {
-                self.statements(&template.children).map(Program::Template)
+                self.statements(&template.children).map(Body::Template)
             }
-            other => Ok(Program::Template(vec![self.statement(&other)?])),
+            other => Ok(Body::Template(vec![self.statement(&other)?])),
         }
     }
 
@@ -353,6 +359,12 @@ impl Compiler {
     fn call(&mut self, call: &ast::Call<'_>, span: Span) -> Compiled<Expression> {
         let is_lookup = matches!(&call.expr, ast::Expr::Var(var)
             if matches!(var.id, "lookup" | "query" | "q"));
+        if is_lookup
+            && let Some(ast::CallArg::Pos(ast::Expr::Const(name))) = call.args.first()
+            && let Some(name) = name.value.as_str()
+        {
+            self.lookups.push((name.into(), place(span)));
+        }
         let outer = self.embedded;
         self.embedded |= is_lookup;
         let arguments = self.arguments(&call.args);

@@ -260,7 +260,10 @@ impl Engine {
     }
 
     fn syntax_error(&self, text: &Arc<str>, mode: &Mode, node: &Node) -> Option<Error> {
-        let error = self.program(text, mode).err()?;
+        let error = match self.program(text, mode) {
+            Ok(program) => self.unknown_lookup(&program)?,
+            Err(error) => error,
+        };
         let fault = Fault {
             words: Words::Failure(error.message),
             origin: Rc::new(Origin::Node(node.clone())),
@@ -269,6 +272,19 @@ impl Engine {
             help: error.help,
         };
         Some(fault.to_error().into())
+    }
+
+    fn unknown_lookup(&self, program: &Program) -> Option<SyntaxError> {
+        let known = self.services.lookup_names();
+        let (name, place) = program
+            .lookups
+            .iter()
+            .find(|(name, _)| !known.contains(&lookup::short_name(name)))?;
+        Some(SyntaxError {
+            message: lookup::not_found(name),
+            place: Some(*place),
+            help: lookup::nearest_name(name, known),
+        })
     }
 
     /// Returns the compiled text; compiles it when it is new.
@@ -443,6 +459,98 @@ mod tests {
                 .unwrap_err()
                 .message,
             "Conditional result (True) was derived from value of type 'str' at 'a.yml:1:4'. Conditionals must have a boolean result."
+        );
+    }
+
+    #[test]
+    fn an_unknown_lookup_is_found_without_running_anything() {
+        let engine = Engine::new(Arc::new(crate::template::Isolated));
+        let errors = engine.check(&source("{{ lookup('file', 'x') }}"));
+        assert_eq!(errors[0].message, "The lookup plugin 'file' was not found.");
+    }
+
+    #[test]
+    fn a_place_inside_a_block_scalar_is_pointed_at() {
+        let file = SourceFile::new("b.yml", "x: |\n  first\n  {{ n }} {{ gone }}\ny: 1\n");
+        let node = Node::text(Mark::new(&file, 1, 4), "first\n{{ n }} {{ gone }}\n");
+        let error = Engine::new(Arc::new(Isolated))
+            .render(&node, &scope())
+            .unwrap_err();
+        assert_eq!(
+            error.mark.map(|mark| mark.to_string()),
+            Some("b.yml:3:14".into())
+        );
+    }
+
+    #[test]
+    fn endless_recursion_ends_in_an_error() {
+        let endless = "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}";
+        assert!(
+            render(endless)
+                .unwrap_err()
+                .message
+                .starts_with("Recursive loop detected")
+        );
+        let within_itself = "{% set x = [] %}{% set _ = x.append(x) %}{{ x }}";
+        assert!(
+            render(within_itself)
+                .unwrap_err()
+                .message
+                .starts_with("Recursive loop detected")
+        );
+    }
+
+    #[derive(Debug)]
+    struct Hosts;
+
+    impl crate::template::Dynamic for Hosts {
+        fn get(&self, key: &str) -> Option<Binding> {
+            (key == "web").then(|| {
+                Binding::Source(Node::new(
+                    source("").mark,
+                    Kind::Map(Arc::new(vec![(source("port"), source("{{ n }}"))])),
+                ))
+            })
+        }
+
+        fn keys(&self) -> Vec<Arc<str>> {
+            vec!["web".into()]
+        }
+
+        fn scope(&self) -> Option<Arc<dyn Scope>> {
+            let own: IndexMap<Arc<str>, Binding> =
+                [("n".into(), Binding::from(7))].into_iter().collect();
+            Some(Arc::new(own))
+        }
+    }
+
+    #[test]
+    fn what_an_object_holds_is_rendered_in_its_own_scope() {
+        let mut scope = scope();
+        scope.insert("hostvars".into(), Binding::Object(Arc::new(Hosts)));
+        let engine = Engine::new(Arc::new(Isolated));
+        let render = |text: &str| {
+            engine
+                .render(&source(text), &scope)
+                .map(|rendered| rendered.into_value().unwrap_or_default().to_string())
+                .map_err(|error| error.message)
+        };
+        assert_eq!(
+            render("{{ n }} {{ hostvars['web'].port }}"),
+            Ok("1 7".into())
+        );
+        assert_eq!(
+            render("{{ ['web'] | map('extract', hostvars, 'port') | first }}"),
+            Ok("7".into())
+        );
+        assert_eq!(
+            render("{{ hostvars.db.port | default('none') }}"),
+            Ok("none".into())
+        );
+        assert_eq!(render("{{ hostvars }}"), Ok("{'web': {'port': 7}}".into()));
+        assert_eq!(
+            render("{{ 'web' in hostvars and hostvars.keys() == ['web'] }}"),
+            Ok("True".into())
         );
     }
 }

@@ -16,6 +16,7 @@ use crate::value::Value;
 
 impl Frame<'_> {
     pub(super) fn expression(&mut self, expression: &Expression) -> Evaluated {
+        self.run.guard(&self.origin)?;
         match expression {
             Expression::Constant(value) => Ok(Val::Data(value.clone())),
             Expression::Embedded(text) => {

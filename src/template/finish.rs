@@ -72,6 +72,7 @@ impl Finish for Run<'_> {
 }
 
 fn finish(run: &Run<'_>, val: &Val, strict: bool) -> Evaluated<Option<Value>> {
+    run.guard_value()?;
     Ok(Some(match run.force(val)? {
         Val::Data(value) => value,
         Val::Omit => return Ok(None),
@@ -86,7 +87,10 @@ fn finish(run: &Run<'_>, val: &Val, strict: bool) -> Evaluated<Option<Value>> {
             map(run, pairs, strict)?
         }
         object @ Val::Object(_) => map(run, run.pairs(&object)?.unwrap_or_default(), strict)?,
-        Val::Range(range) if !strict => Value::list(range.iter()),
+        range @ Val::Range(_) if !strict => {
+            let items = run.items(&range)?;
+            list(run, &items, strict)?
+        }
         time @ (Val::Time(_) | Val::Span(_)) => time.opaque_text().into(),
         Val::Module(module) => run
             .join(module.text.clone())

@@ -78,7 +78,7 @@ impl<'a> Directive<'a> {
         let (precision, text) = match text.strip_prefix('.') {
             Some(after) => {
                 let (digits, after) = split_while(after, |c| c.is_ascii_digit());
-                (Some(digits.parse().unwrap_or(0)), after)
+                (Some(size_of(digits)?), after)
             }
             None => (None, text),
         };
@@ -86,7 +86,7 @@ impl<'a> Directive<'a> {
         let directive = Self {
             key,
             flags,
-            width: width.parse().unwrap_or(0),
+            width: size_of(width)?,
             precision,
             conversion,
         };
@@ -158,6 +158,14 @@ pub(super) fn truncate(float: f64) -> i128 {
     float as i128
 }
 
+/// Reads a width or a precision; `None` when it is beyond all use.
+fn size_of(digits: &str) -> Option<usize> {
+    if digits.is_empty() {
+        return Some(0);
+    }
+    digits.parse().ok().filter(|size| *size < 1 << 16)
+}
+
 fn split_while(text: &str, keep: impl Fn(char) -> bool) -> (&str, &str) {
     let end = text
         .char_indices()
@@ -210,7 +218,7 @@ impl Spec {
         }
         let digits = rest.iter().take_while(|c| c.is_ascii_digit()).count();
         let width: String = rest.drain(..digits).collect();
-        spec.width = width.parse().unwrap_or(0);
+        spec.width = size_of(&width)?;
         if rest.first().is_some_and(|c| ",_".contains(*c)) {
             spec.grouping = Some(rest.remove(0));
         }
@@ -218,7 +226,7 @@ impl Spec {
             rest.remove(0);
             let digits = rest.iter().take_while(|c| c.is_ascii_digit()).count();
             let precision: String = rest.drain(..digits).collect();
-            spec.precision = Some(precision.parse().ok()?);
+            spec.precision = Some(size_of(&precision)?);
         }
         if let Some(kind) = rest.first() {
             spec.kind = *kind;
@@ -486,7 +494,11 @@ fn resolve(
             val = frame.attribute(&val, &rest[..end].into(), place)?;
             path = &rest[end..];
         } else {
-            let rest = &path[1..];
+            let rest = path.strip_prefix('[').ok_or_else(|| {
+                frame
+                    .run
+                    .raised("Only '.' or '[' may follow ']' in format field specifier")
+            })?;
             let end = rest
                 .find(']')
                 .ok_or_else(|| frame.run.raised("Missing ']' in format string"))?;

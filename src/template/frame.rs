@@ -12,7 +12,7 @@ use super::runtime::{
     Blocks, Closure, Dict, Evaluated, Fault, Locals, LoopState, Module, Origin, Recurse, Val, Words,
 };
 use super::scope::Scope;
-use super::syntax::{Expression, FilterUse, For, Macro, Place, Program, Statement, Target};
+use super::syntax::{Body, Expression, FilterUse, For, Macro, Place, Program, Statement, Target};
 use crate::value::Value;
 
 /// What a statement asks of the loop around it.
@@ -108,7 +108,7 @@ impl<'r> Frame<'r> {
         if let Some(parent) = self.parent.take() {
             out.clear();
             let (program, origin) = self.load(&parent, Place { line: 1, column: 1 })?;
-            if let Program::Template(body) = &*program {
+            if let Body::Template(body) = &program.body {
                 let scopes = self.scopes.clone();
                 let mut frame = self.within(&scopes, &origin);
                 return frame.root(body, out);
@@ -475,7 +475,7 @@ impl<'r> Frame<'r> {
             Err(fault) => return Err(fault),
         };
         self.run.guard(&origin)?;
-        if let Program::Template(statements) = &*program {
+        if let Body::Template(statements) = &program.body {
             let mut frame = self.within(&self.scopes, &origin);
             frame.blocks = Rc::default();
             frame.root(statements, out)?;
@@ -491,7 +491,7 @@ impl<'r> Frame<'r> {
         let mut frame = self.within(&self.scopes, &origin);
         frame.blocks = Rc::default();
         let mut text = Vec::new();
-        if let Program::Template(statements) = &*program {
+        if let Body::Template(statements) = &program.body {
             frame.root(statements, &mut text)?;
         }
         let exports = frame.scopes.pop().unwrap_or_default();

@@ -107,9 +107,8 @@ pub(super) fn run(
     let services = run.engine.services();
     let name = short_name(plugin);
     if !services.lookup_names().contains(&name) {
-        let mut error = TemplateError::new(format!("The lookup plugin '{plugin}' was not found."));
-        error.help = nearest(name, services.lookup_names().iter().copied())
-            .map(|near| format!("did you mean `{near}`?"));
+        let mut error = TemplateError::new(not_found(plugin));
+        error.help = nearest_name(plugin, services.lookup_names());
         return Err(LookupError::Template(error));
     }
     services.lookup(LookupCall {
@@ -121,7 +120,18 @@ pub(super) fn run(
     })
 }
 
-fn short_name(name: &str) -> &str {
+/// Words an unknown lookup as ansible-core does.
+pub(super) fn not_found(plugin: &str) -> String {
+    format!("The lookup plugin '{plugin}' was not found.")
+}
+
+/// Returns the help line that names the lookup most likely meant.
+pub(super) fn nearest_name(plugin: &str, known: &'static [&'static str]) -> Option<String> {
+    nearest(short_name(plugin), known.iter().copied()).map(|near| format!("did you mean `{near}`?"))
+}
+
+/// Returns the name without its collection when that is ansible.builtin.
+pub(super) fn short_name(name: &str) -> &str {
     name.strip_prefix("ansible.builtin.")
         .or_else(|| name.strip_prefix("ansible.legacy."))
         .unwrap_or(name)

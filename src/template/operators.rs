@@ -7,7 +7,7 @@ use super::expressions::{equal, symbol};
 use super::finish::Finish;
 use super::format::percent;
 use super::frame::Frame;
-use super::python::{self, Number};
+use super::python::{self, Number, room_for};
 use super::runtime::{Evaluated, Fault, Time, Val};
 use super::syntax::{Comparison, Operator, Place};
 use crate::value::Value;
@@ -89,7 +89,10 @@ fn on_sequences(
         }
         (Operator::Multiply, Val::Data(Value::String(text)), times)
         | (Operator::Multiply, times, Val::Data(Value::String(text))) => match whole(times) {
-            Some(times) => text.repeat(times).into(),
+            Some(times) => {
+                room_for(text.len().checked_mul(times)).map_err(|text| frame.run.raised(text))?;
+                text.repeat(times).into()
+            }
             None => return Ok(None),
         },
         (Operator::Multiply, list, times) if is_list(list) => match whole(times) {
@@ -126,7 +129,7 @@ fn whole(val: &Val) -> Option<usize> {
 
 fn repeated(frame: &Frame<'_>, list: &Val, times: usize) -> Evaluated {
     let items = frame.run.items(list)?;
-    let length = items.len() * times;
+    let length = room_for(items.len().checked_mul(times)).map_err(|text| frame.run.raised(text))?;
     Ok(Val::list(items.into_iter().cycle().take(length)))
 }
 
@@ -196,7 +199,7 @@ pub(super) fn negate(frame: &Frame<'_>, operand: &Val, place: Place) -> Evaluate
         Val::Undefined(fault) => Err(Rc::clone(fault)),
         Val::Span(span) => Ok(Val::Span(-*span)),
         val => match number(val) {
-            Some(Number::Int(number)) => Ok((-number).into()),
+            Some(Number::Int(number)) => Ok(number.saturating_neg().into()),
             Some(Number::Float(number)) => Ok((-number).into()),
             None => Err(frame.raised(
                 place,

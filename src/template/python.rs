@@ -80,6 +80,15 @@ pub(crate) fn contains(items: &[Value], wanted: &Value) -> bool {
     items.iter().any(|item| equal(item, wanted))
 }
 
+/// The most items or bytes one operation may make; Python would run out of memory much later.
+const LARGEST: usize = 1 << 28;
+
+/// Refuses to make something of `size` items or bytes that no machine should hold.
+pub(crate) fn room_for(size: Option<usize>) -> Result<usize, String> {
+    size.filter(|size| *size <= LARGEST)
+        .ok_or_else(|| "out of memory".to_owned())
+}
+
 /// A number as Python computes with it; booleans count as 0 and 1.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Number {

@@ -11,9 +11,10 @@ use std::sync::Arc;
 use super::compile::Mode;
 use super::engine::Engine;
 use super::frame::Frame;
+use super::python::room_for;
 use super::runtime::{Dict, Evaluated, Fault, Lazy, LazyState, Object, Origin, Val, Words};
 use super::scope::{Binding, Scope};
-use super::syntax::{Place, Program};
+use super::syntax::{Body, Place, Program};
 use crate::node::{Kind, Node};
 use crate::value::{Value, repr};
 
@@ -69,7 +70,7 @@ impl<'a> Run<'a> {
 
     /// Ends an endless recursion before it ends the process.
     pub(super) fn guard(&self, origin: &Rc<Origin>) -> Evaluated<()> {
-        if self.stack.abs_diff(stack_address()) < STACK_BUDGET {
+        if self.has_room() {
             return Ok(());
         }
         Err(self.fault(
@@ -79,6 +80,18 @@ impl<'a> Run<'a> {
             origin,
             None,
         ))
+    }
+
+    /// Ends the walk into a value that holds itself.
+    pub(super) fn guard_value(&self) -> Evaluated<()> {
+        if self.has_room() {
+            return Ok(());
+        }
+        self.guard(&Rc::new(Origin::Unknown))
+    }
+
+    fn has_room(&self) -> bool {
+        self.stack.abs_diff(stack_address()) < STACK_BUDGET
     }
 
     /// Reads a variable of `scope` (or of the render's own), rendered.
@@ -231,12 +244,12 @@ impl<'a> Run<'a> {
         self.guard(origin)?;
         let program = self.program(text, mode, origin)?;
         let mut frame = Frame::new(self, Rc::clone(origin), scope.cloned());
-        let evaluated = match &*program {
-            Program::Expression(expression) => {
+        let evaluated = match &program.body {
+            Body::Expression(expression) => {
                 frame.kind = "expression";
                 frame.expression(expression)
             }
-            Program::Template(statements) => frame
+            Body::Template(statements) => frame
                 .template(statements)
                 .map(|val| keep_line_breaks(text, val)),
         };
@@ -275,7 +288,10 @@ impl<'a> Run<'a> {
                 text.chars().map(|c| Val::from(c.to_string())).collect()
             }
             Val::Object(object) => object.inner.keys().into_iter().map(Val::from).collect(),
-            Val::Range(range) => range.iter().map(Val::from).collect(),
+            Val::Range(range) => {
+                room_for(usize::try_from(range.len()).ok()).map_err(|text| self.raised(text))?;
+                range.iter().map(Val::from).collect()
+            }
             Val::Loop(state) => state.items.clone(),
             Val::Undefined(fault) => return Err(fault),
             other => {

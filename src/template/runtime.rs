@@ -78,9 +78,9 @@ impl RangeOf {
     /// Returns how many numbers the range holds.
     pub(super) fn len(self) -> i128 {
         let span = if self.step > 0 {
-            self.stop - self.start
+            self.stop.saturating_sub(self.start)
         } else {
-            self.start - self.stop
+            self.start.saturating_sub(self.stop)
         };
         if span <= 0 {
             0

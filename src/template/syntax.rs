@@ -50,7 +50,14 @@ pub(super) struct Place {
 
 /// What a text compiled to.
 #[derive(Debug)]
-pub(super) enum Program {
+pub(super) struct Program {
+    pub(super) body: Body,
+    /// The lookup plugins it names in so many words.
+    pub(super) lookups: Vec<(Arc<str>, Place)>,
+}
+
+#[derive(Debug)]
+pub(super) enum Body {
     Template(Vec<Statement>),
     Expression(Expression),
 }

@@ -7,7 +7,7 @@ use super::super::finish::Finish;
 use super::super::frame::Frame;
 use super::super::methods;
 use super::super::operators::{arithmetic, binary};
-use super::super::python::{Number, compare, contains, equal, sort_by_key};
+use super::super::python::{Number, compare, contains, equal, room_for, sort_by_key};
 use super::super::runtime::{Dict, Evaluated, Val, Words};
 use super::super::syntax::{Operator, Place};
 use super::selection::path;
@@ -304,6 +304,9 @@ fn size(frame: &Frame<'_>, val: Option<Val>) -> Evaluated<usize> {
     }
 }
 
+/// The longest row `batch` fills up.
+const LONGEST_ROW: usize = 1 << 16;
+
 fn batch(frame: &mut Frame<'_>, input: Val, mut given: Bound<Val>, _: Place) -> Evaluated {
     let size = size(frame, given.take(0))?;
     let fill = given.take(1);
@@ -311,7 +314,7 @@ fn batch(frame: &mut Frame<'_>, input: Val, mut given: Bound<Val>, _: Place) -> 
     Ok(Val::list(items.chunks(size).map(|chunk| {
         let mut chunk = chunk.to_vec();
         if let Some(fill) = &fill {
-            chunk.resize(size, fill.clone());
+            chunk.resize(size.min(LONGEST_ROW), fill.clone());
         }
         Val::list(chunk)
     })))
@@ -321,6 +324,7 @@ fn slice(frame: &mut Frame<'_>, input: Val, mut given: Bound<Val>, _: Place) -> 
     let slices = size(frame, given.take(0))?;
     let fill = given.take(1);
     let items = frame.run.items(&input)?;
+    let slices = slices.min(LONGEST_ROW);
     let (each, longer) = (items.len() / slices, items.len() % slices);
     let mut rest = items.into_iter();
     Ok(Val::list((0..slices).map(|index| {
@@ -619,6 +623,7 @@ fn flatten_into(
     skip_nulls: bool,
     out: &mut Vec<Val>,
 ) -> Evaluated<()> {
+    frame.run.guard_value()?;
     for item in frame.run.items(list)? {
         let item = frame.run.force(&item)?;
         let is_null = matches!(item, Val::Data(Value::Null))
@@ -770,6 +775,11 @@ fn product(call: &Call<'_>) -> Result<Value, String> {
     let repeat = call.named.get("repeat").or_else(|| call.get(0));
     let repeat = repeat.and_then(Value::as_int).unwrap_or(1);
     let times = usize::try_from(repeat).unwrap_or(0);
+    let size = pools
+        .iter()
+        .try_fold(1_usize, |size, pool| size.checked_mul(pool.len()))
+        .and_then(|size| size.checked_pow(u32::try_from(times).ok()?));
+    room_for(size)?;
     let mut rows: Vec<Vec<Value>> = vec![Vec::new()];
     for pool in std::iter::repeat_n(&pools, times).flatten() {
         rows = rows

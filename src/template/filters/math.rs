@@ -95,6 +95,7 @@ fn round(call: &Call<'_>) -> Result<Value, String> {
 
 /// Rounds as Python's `round` does: to the nearest decimal, ties of the exact value to even.
 fn half_even(float: f64, precision: usize) -> f64 {
+    let precision = precision.min(400);
     format!("{float:.precision$}").parse().unwrap_or(float)
 }
 

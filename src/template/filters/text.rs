@@ -5,6 +5,7 @@ use super::super::finish::Finish;
 use super::super::format::percent;
 use super::super::frame::Frame;
 use super::super::methods::text::{capitalize, split, split_lines, strip};
+use super::super::python::room_for;
 use super::super::runtime::{Dict, Evaluated, Val};
 use super::super::syntax::Place;
 use super::{Filter, data, running};
@@ -96,7 +97,10 @@ fn indent(call: &Call<'_>) -> Result<Value, String> {
     let indention = match call.given(0) {
         None => "    ".to_owned(),
         Some(Value::String(text)) => text.to_string(),
-        Some(_) => " ".repeat(usize::try_from(call.int(0)?.unwrap_or(4)).unwrap_or(0)),
+        Some(_) => {
+            let width = usize::try_from(call.int(0)?.unwrap_or(4)).unwrap_or(0);
+            " ".repeat(room_for(Some(width))?)
+        }
     };
     let Some(text) = call.input.as_str() else {
         return Err(format!(
@@ -211,7 +215,7 @@ fn words(text: &str) -> usize {
 fn center(call: &Call<'_>) -> Result<Value, String> {
     let text = call.text();
     let width = usize::try_from(call.int(0)?.unwrap_or(80)).unwrap_or(0);
-    let missing = width.saturating_sub(text.chars().count());
+    let missing = room_for(Some(width.saturating_sub(text.chars().count())))?;
     let before = missing / 2 + (missing & width & 1);
     Ok(format!(
         "{}{text}{}",
@@ -277,7 +281,7 @@ fn comment(call: &Call<'_>) -> Result<Value, String> {
         } else {
             format!("{prefix}{newline}")
         };
-        out.push_str(&line.repeat(count("prefix_count")?));
+        out.push_str(&line.repeat(room_for(Some(count("prefix_count")?))?));
     }
     let decorated = format!(
         "{decoration}{}",
@@ -287,7 +291,7 @@ fn comment(call: &Call<'_>) -> Result<Value, String> {
         &format!("{decoration}{newline}"),
         &format!("{edge}{newline}"),
     ));
-    out.push_str(&format!("{newline}{postfix}").repeat(count("postfix_count")?));
+    out.push_str(&format!("{newline}{postfix}").repeat(room_for(Some(count("postfix_count")?))?));
     if !end.is_empty() {
         out.push_str(&newline);
         out.push_str(end);

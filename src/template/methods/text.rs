@@ -7,6 +7,7 @@ use super::super::finish::Finish;
 use super::super::format::braces;
 use super::super::frame::Frame;
 use super::super::operators::pick;
+use super::super::python::room_for;
 use super::super::runtime::{Evaluated, Val};
 use super::bind;
 use crate::value::Value;
@@ -326,7 +327,7 @@ fn with_arguments(frame: &Frame<'_>, text: &str, name: &str, given: Given<Val>) 
         "ljust" | "rjust" | "center" | "zfill" => adjust(&arguments, text, name)?,
         "expandtabs" => {
             let width = arguments.int(0)?.unwrap_or(8);
-            expand_tabs(text, usize::try_from(width).unwrap_or(0)).into()
+            expand_tabs(text, usize::try_from(width).unwrap_or(0).min(1 << 16)).into()
         }
         "translate" => text.into(),
         "removeprefix" | "removesuffix" => {
@@ -388,7 +389,8 @@ fn search(arguments: &Arguments<'_, '_>, text: &str, name: &str) -> Evaluated {
 
 fn adjust(arguments: &Arguments<'_, '_>, text: &str, name: &str) -> Evaluated {
     let width = usize::try_from(arguments.int(0)?.unwrap_or(0)).unwrap_or(0);
-    let missing = width.saturating_sub(text.chars().count());
+    let missing = room_for(Some(width.saturating_sub(text.chars().count())))
+        .map_err(|text| arguments.frame.run.raised(text))?;
     if name == "zfill" {
         let (sign, digits) = match text.chars().next() {
             Some(sign @ ('+' | '-')) => (sign.to_string(), &text[1..]),
