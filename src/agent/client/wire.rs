@@ -144,7 +144,7 @@ impl Wire {
         }
     }
 
-    async fn lost(&self, why: &str) -> AgentError {
+    async fn lost(&mut self, why: &str) -> AgentError {
         AgentError::Lost {
             why: why.to_owned(),
             last_words: self.last_words.settled().await,
