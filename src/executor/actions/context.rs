@@ -1,0 +1,273 @@
+//! What an action works with: its rendered arguments, the variables, the target, the files.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{Answer, arguments};
+use crate::agent::protocol::CheckMode;
+use crate::event::{Event, Status, TaskResult};
+use crate::executor::execution::Effect;
+use crate::executor::failure::Failure;
+use crate::executor::jobs::{self, JobState};
+use crate::executor::render::Renderer;
+use crate::executor::session::{ModuleCall, RawOutput, Target};
+use crate::executor::settings::Settings;
+use crate::executor::target::TargetReader;
+use crate::executor::world::Job;
+use crate::node::Node;
+use crate::playbook::ActionKind;
+use crate::value::{Map, Value};
+
+/// One action at work.
+pub(in crate::executor) struct ActionContext<'a> {
+    pub(in crate::executor) job: &'a Job,
+    pub(in crate::executor) settings: &'a Settings,
+    /// The variables of the task's host.
+    pub(in crate::executor) renderer: Renderer<'a>,
+    /// The variables of the host the task acts on.
+    pub(in crate::executor) target_renderer: Renderer<'a>,
+    pub(in crate::executor) target: &'a Arc<str>,
+    pub(in crate::executor) args: Map,
+    /// Directories of the target that this task has made already.
+    pub(in crate::executor) made_directories: std::collections::HashSet<String>,
+}
+
+impl ActionContext<'_> {
+    /// Returns an option as it is written.
+    pub(super) fn written(&self, name: &str) -> Option<&Node> {
+        match &self.job.task.action.kind {
+            ActionKind::Module { args, .. } => arguments::written(args, name),
+            _ => None,
+        }
+    }
+
+    /// Returns an option's name as it is written.
+    pub(super) fn written_key(&self, name: &str) -> Option<&Node> {
+        match &self.job.task.action.kind {
+            ActionKind::Module { args, .. } => args
+                .options
+                .iter()
+                .map(|(key, _)| key)
+                .find(|key| key.as_str() == Some(name)),
+            _ => None,
+        }
+    }
+
+    /// Calls a module with the action's own arguments.
+    pub(super) async fn call_module(&mut self, name: &str) -> Result<Answer, Failure> {
+        let args = std::mem::take(&mut self.args);
+        self.module(name, args).await
+    }
+
+    /// Calls a module on the target.
+    pub(super) async fn module(&mut self, name: &str, args: Map) -> Result<Answer, Failure> {
+        self.module_in(name, args, self.settings.check).await
+    }
+
+    /// Calls a module on the target, in check mode or not.
+    pub(super) async fn module_in(
+        &mut self,
+        name: &str,
+        args: Map,
+        check: bool,
+    ) -> Result<Answer, Failure> {
+        let call = ModuleCall {
+            module: name.to_owned(),
+            args,
+            check: match (check, self.job.world.options.check) {
+                (false, _) => CheckMode::Off,
+                (true, true) => CheckMode::Run,
+                (true, false) => CheckMode::Task,
+            },
+            diff: self.settings.diff,
+            environment: self.settings.environment.clone(),
+        };
+        let target = self.target()?;
+        let result = match self.settings.async_seconds {
+            0 => self.call(&target, call).await?,
+            seconds => self.in_background(target, call, seconds).await,
+        };
+        let mut answer = Answer::from_result(result);
+        answer.by_module = true;
+        if name != "setup"
+            && let Some(Value::Map(facts)) = answer.result.get("ansible_facts")
+        {
+            let facts = Arc::clone(facts);
+            answer.effects.push(Effect::Facts(facts));
+        }
+        Ok(answer)
+    }
+
+    async fn call(&self, target: &Target, call: ModuleCall) -> Result<Map, Failure> {
+        let world = &self.job.world;
+        let host = &self.job.host;
+        let progress = |label: &str, done: u64, total: u64| {
+            world.tell(Event::Progress {
+                host: Arc::clone(host),
+                label: label.to_owned(),
+                done,
+                total,
+            });
+        };
+        let mut lease = world.sessions.lend(target).await?;
+        let result = lease.session.call(call, &world.contents, &progress).await?;
+        world.sessions.take_back(lease);
+        Ok(result)
+    }
+
+    /// Runs a module as a job; with `poll` waits for it.
+    async fn in_background(&self, target: Target, call: ModuleCall, seconds: u64) -> Map {
+        let world = &self.job.world;
+        let id = jobs::start(world, target, call, seconds);
+        if self.settings.poll == 0 {
+            let started = [
+                ("ansible_job_id", Value::from(id.as_str())),
+                ("results_file", jobs::results_file(&id).into()),
+                ("started", true.into()),
+                ("finished", false.into()),
+                ("changed", true.into()),
+            ];
+            return started
+                .into_iter()
+                .map(|(key, value)| (key.into(), value))
+                .collect();
+        }
+        loop {
+            tokio::time::sleep(std::time::Duration::from_secs(self.settings.poll)).await;
+            let state = world.jobs.state(&id);
+            let finished = state != JobState::Running;
+            let result = jobs::status(&state, &id);
+            let failed = result.get("failed").is_some_and(Value::is_truthy);
+            world.tell(Event::AsyncPolled {
+                result: TaskResult {
+                    host: Arc::clone(&self.job.host),
+                    delegate: None,
+                    task: Arc::clone(&self.job.info),
+                    status: if failed { Status::Failed } else { Status::Ok },
+                    result: result.clone().into(),
+                    item: None,
+                    error: None,
+                    diff: false,
+                },
+                job: id.clone(),
+                finished,
+            });
+            if finished {
+                world.jobs.forget(&id);
+                return result;
+            }
+        }
+    }
+
+    /// Runs a command on the target without an agent.
+    pub(super) async fn raw(&self, command: &str) -> Result<RawOutput, Failure> {
+        let target = self.target()?;
+        self.job.world.sessions.raw(&target, command).await
+    }
+
+    /// Copies a file of the target to the controller.
+    pub(super) async fn fetch(&self, source: &str, destination: &Path) -> Result<(), Failure> {
+        let target = self.target()?;
+        let world = &self.job.world;
+        let host = &self.job.host;
+        let progress = |label: &str, done: u64, total: u64| {
+            world.tell(Event::Progress {
+                host: Arc::clone(host),
+                label: label.to_owned(),
+                done,
+                total,
+            });
+        };
+        let mut lease = world.sessions.lend(&target).await?;
+        lease.session.fetch(source, destination, &progress).await?;
+        world.sessions.take_back(lease);
+        Ok(())
+    }
+
+    /// Returns where the task acts, and as whom.
+    pub(super) fn target(&self) -> Result<Target, Failure> {
+        TargetReader {
+            renderer: self.target_renderer,
+            layer: &self.job.task.layer,
+            options: &self.job.world.options,
+            host: self.target,
+        }
+        .read()
+    }
+
+    /// Returns an option that is text or a scalar.
+    pub(super) fn text(&self, name: &str) -> Option<String> {
+        self.args
+            .get(name)
+            .filter(|value| !matches!(value, Value::Null))
+            .map(Value::to_string)
+    }
+
+    /// Returns a boolean option, softly read.
+    pub(super) fn flag(&self, name: &str, default: bool) -> bool {
+        self.args
+            .get(name)
+            .and_then(Value::to_soft_bool)
+            .unwrap_or(default)
+    }
+
+    /// Finds a file of the controller along the task's search path, in `directory` first.
+    pub(super) fn find_file(&self, directory: &str, name: &str) -> Result<PathBuf, Failure> {
+        let candidates = candidates(&self.job.scopes.search_path(), directory, name, self.job);
+        match candidates.iter().find(|path| path.exists()) {
+            Some(found) => Ok(found.clone()),
+            None => Err(Failure::new(not_found(name, &candidates))),
+        }
+    }
+
+    /// Expands a path of the controller.
+    pub(super) fn local_path(&self, path: &str) -> PathBuf {
+        let options = &self.job.world.options;
+        match path.strip_prefix("~/") {
+            Some(rest) => options.home.join(rest),
+            None => options
+                .working_directory
+                .join(&self.job.play.directory)
+                .join(path),
+        }
+    }
+}
+
+fn candidates(stack: &[PathBuf], directory: &str, name: &str, job: &Job) -> Vec<PathBuf> {
+    if name.starts_with('/') {
+        return vec![PathBuf::from(name)];
+    }
+    let options = &job.world.options;
+    if let Some(rest) = name.strip_prefix("~/") {
+        return vec![options.home.join(rest)];
+    }
+    let base = options.working_directory.join(&job.play.directory);
+    let in_directory = name.split('/').next() == Some(directory);
+    let mut found = Vec::new();
+    for path in stack.iter().chain(std::iter::once(&base)) {
+        if let Some(parent) = path.parent()
+            && path.ends_with("tasks")
+        {
+            found.push(parent.join(directory).join(name));
+            found.push(path.join(name));
+        }
+        if !in_directory {
+            found.push(path.join(directory).join(name));
+        }
+        found.push(path.join(name));
+    }
+    found
+}
+
+fn not_found(name: &str, candidates: &[PathBuf]) -> String {
+    use std::fmt::Write;
+    let mut text = format!("Could not find or access '{name}'");
+    if candidates.len() > 1 {
+        text.push_str("\nSearched in:");
+        for candidate in candidates {
+            write!(text, "\n\t{}", candidate.display()).expect("writing to a string cannot fail");
+        }
+    }
+    text + " on the Ansible Controller.\nIf you are using a module and expect the file to exist \
+            on the remote, see the remote_src option"
+}

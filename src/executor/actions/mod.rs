@@ -1,0 +1,266 @@
+//! Actions: what runs on the controller for a task, alone or around a module's call.
+//!
+//! A module without a controller half is called with its arguments as they are.
+
+mod arguments;
+mod assert;
+mod async_status;
+mod connection;
+mod context;
+mod debug;
+mod facts;
+mod fail;
+mod fetch;
+mod include_vars;
+mod inventory;
+mod pause;
+mod raw;
+mod set_stats;
+mod transfer;
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use super::execution::Effect;
+use super::failure::Failure;
+use crate::arguments::ArgumentSpec;
+use crate::modules;
+use crate::playbook::{ActionKind, Catalog, ModuleName};
+use crate::value::{Map, Value};
+
+pub(super) use arguments::argument;
+pub(super) use context::ActionContext;
+
+/// What an action or a module answered.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Answer {
+    pub(super) result: Map,
+    /// Keys beside the result for reporters only.
+    pub(super) hints: Map,
+    pub(super) effects: Vec<Effect>,
+    pub(super) no_log: bool,
+    /// A module on the target said it, not the controller.
+    pub(super) by_module: bool,
+    /// The answer was a failure before `failed_when` judged it.
+    pub(super) failed: bool,
+}
+
+impl Answer {
+    /// Makes an answer of a result's pairs.
+    pub(super) fn new<'k>(pairs: impl IntoIterator<Item = (&'k str, Value)>) -> Self {
+        Self::from_result(
+            pairs
+                .into_iter()
+                .map(|(key, value)| (Value::from(key), value))
+                .collect(),
+        )
+    }
+
+    /// Makes an answer of a result.
+    pub(super) fn from_result(result: Map) -> Self {
+        Self {
+            failed: result.get("failed").is_some_and(Value::is_truthy),
+            result,
+            ..Self::default()
+        }
+    }
+
+    /// Makes a failed answer.
+    pub(super) fn failed(msg: impl Into<Value>) -> Self {
+        Self::new([("failed", true.into()), ("msg", msg.into())])
+    }
+
+    /// Sets a result key.
+    pub(super) fn set(&mut self, key: &str, value: impl Into<Value>) {
+        self.result.insert(key.into(), value.into());
+    }
+
+    /// Adds an effect.
+    #[must_use]
+    pub(super) fn effect(mut self, effect: Effect) -> Self {
+        self.effects.push(effect);
+        self
+    }
+
+    /// Shows the result without `-v`.
+    #[must_use]
+    pub(super) fn always_shown(mut self) -> Self {
+        self.hints
+            .insert("_ansible_verbose_always".into(), true.into());
+        self
+    }
+}
+
+type Acting<'a> = Pin<Box<dyn Future<Output = Result<Answer, Failure>> + Send + 'a>>;
+
+/// One action.
+struct ActionEntry {
+    name: &'static str,
+    /// `None` when the options are those of the module of that name.
+    spec: Option<&'static ArgumentSpec>,
+    /// Runs once for all hosts of a batch.
+    once: bool,
+    run: for<'a, 'b> fn(&'a mut ActionContext<'b>) -> Acting<'a>,
+}
+
+macro_rules! action {
+    ($name:literal, $run:path) => {
+        action!(@entry $name, None, $run, false)
+    };
+    ($name:literal, $spec:expr, $run:path) => {
+        action!(@entry $name, Some($spec), $run, false)
+    };
+    ($name:literal, $spec:expr, $run:path, once) => {
+        action!(@entry $name, Some($spec), $run, true)
+    };
+    (@entry $name:literal, $spec:expr, $run:path, $once:literal) => {
+        ActionEntry {
+            name: $name,
+            spec: $spec,
+            once: $once,
+            run: |context| Box::pin($run(context)),
+        }
+    };
+}
+
+/// All actions, in alphabetical order.
+static ACTIONS: &[ActionEntry] = &[
+    action!("add_host", &inventory::ADD_HOST, inventory::add_host, once),
+    action!("assert", &assert::AssertArgs::SPEC, assert::run),
+    action!(
+        "async_status",
+        &async_status::AsyncStatusArgs::SPEC,
+        async_status::run
+    ),
+    action!("copy", transfer::copy),
+    action!("debug", &debug::DebugArgs::SPEC, debug::run),
+    action!("fail", &fail::FailArgs::SPEC, fail::run),
+    action!("fetch", &fetch::FetchArgs::SPEC, fetch::run),
+    action!("gather_facts", &facts::GATHER_FACTS, facts::gather_facts),
+    action!(
+        "group_by",
+        &inventory::GroupByArgs::SPEC,
+        inventory::group_by
+    ),
+    action!(
+        "include_vars",
+        &include_vars::IncludeVarsArgs::SPEC,
+        include_vars::run
+    ),
+    action!("pause", &pause::PauseArgs::SPEC, pause::run, once),
+    action!("raw", &raw::RawArgs::SPEC, raw::run),
+    action!("script", transfer::script),
+    action!("set_fact", &facts::SET_FACT, facts::set_fact),
+    action!("set_stats", &set_stats::SetStatsArgs::SPEC, set_stats::run),
+    action!("setup", facts::setup),
+    action!("template", &transfer::TEMPLATE, transfer::template),
+    action!("unarchive", transfer::unarchive),
+    action!(
+        "wait_for_connection",
+        &connection::WaitArgs::SPEC,
+        connection::wait
+    ),
+];
+
+fn find(name: &str) -> Option<&'static ActionEntry> {
+    ACTIONS.iter().find(|action| action.name == name)
+}
+
+/// Returns the options of a module or action, by its short name.
+pub(super) fn spec(name: &str) -> Option<&'static ArgumentSpec> {
+    find(name)
+        .and_then(|action| action.spec)
+        .or_else(|| modules::find(name).map(|module| module.spec))
+}
+
+/// Tells whether an action runs once for all hosts of a batch, by its full name.
+pub(super) fn runs_once(name: &str) -> bool {
+    find(short(name)).is_some_and(|action| action.once)
+}
+
+/// Returns a name without Ansible's own collection.
+pub(super) fn short(name: &str) -> &str {
+    name.strip_prefix("ansible.builtin.")
+        .or_else(|| name.strip_prefix("ansible.legacy."))
+        .unwrap_or(name)
+}
+
+/// Runs the action of the context's task, its arguments rendered first.
+pub(super) async fn run(context: &mut ActionContext<'_>) -> Result<Answer, Failure> {
+    let name = resolve(context)?;
+    let short_name = short(&name);
+    let Some(spec) = spec(short_name) else {
+        return Err(unknown(&name));
+    };
+    context.args = arguments::render(context, spec, &name)?;
+    match find(short_name) {
+        Some(action) => (action.run)(context).await,
+        None => context.call_module(short_name).await,
+    }
+}
+
+fn resolve(context: &ActionContext<'_>) -> Result<Arc<str>, Failure> {
+    match &context.job.task.action.kind {
+        ActionKind::Module { name, .. } => match name {
+            ModuleName::Known(name) => Ok(Arc::clone(name)),
+            ModuleName::Missing { name, why } => Err(Failure::new(format!("{name}: {why}"))),
+            ModuleName::Source(node) => {
+                let rendered = context.renderer.text(Some(node))?.unwrap_or_default();
+                Ok(format!("ansible.builtin.{}", short(&rendered)).into())
+            }
+        },
+        _ => Err(Failure::new("the task has no module")),
+    }
+}
+
+fn unknown(name: &str) -> Failure {
+    let known = Executable.modules();
+    let failure = Failure::new(format!("couldn't resolve module/action '{}'", short(name)));
+    match crate::error::nearest(short(name), known) {
+        Some(near) => failure.help(format!("did you mean `{near}`?")),
+        None => failure,
+    }
+}
+
+/// The modules, actions and lookups that exist here.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Executable;
+
+impl Catalog for Executable {
+    fn module(&self, name: &str) -> Option<&'static ArgumentSpec> {
+        spec(name)
+    }
+
+    fn modules(&self) -> Vec<&'static str> {
+        let mut names: Vec<_> = ACTIONS
+            .iter()
+            .map(|action| action.name)
+            .chain(modules::all().map(|module| module.name))
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    fn has_lookup(&self, name: &str) -> bool {
+        self.lookups().contains(&name)
+    }
+
+    fn lookups(&self) -> Vec<&'static str> {
+        crate::lookups::NAMES.to_vec()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn actions_are_listed_in_order_and_once() {
+        let names: Vec<_> = ACTIONS.iter().map(|action| action.name).collect();
+        let mut sorted = names.clone();
+        sorted.sort_unstable();
+        sorted.dedup();
+        assert_eq!(names, sorted);
+    }
+}

@@ -1,0 +1,168 @@
+//! Sessions with targets: one agent per host and user, opened when first needed, lent to one
+//! task at a time, and kept for the next.
+//!
+//! How a session comes about is a trait, so that tasks are tested without processes.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::content::Contents;
+use super::failure::Failure;
+use crate::agent::protocol::CheckMode;
+use crate::transport::Endpoint;
+use crate::value::Map;
+
+/// A future that a trait's method returns.
+pub(super) type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Whom and where: what tells two sessions apart.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    pub(super) endpoint: Endpoint,
+    pub(super) become_user: Option<Become>,
+}
+
+/// Who the agent runs as, when that is not the login user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Become {
+    pub(super) method: String,
+    pub(super) user: String,
+    pub(super) flags: Option<String>,
+    pub(super) executable: Option<String>,
+    pub(super) password: Option<crate::transport::Secret>,
+}
+
+impl Target {
+    /// Returns what two targets have in common when one session serves both.
+    fn key(&self) -> String {
+        format!("{:?} {:?}", self.endpoint, self.become_user)
+    }
+}
+
+/// One call of a module.
+#[derive(Clone, Debug)]
+pub(super) struct ModuleCall {
+    pub(super) module: String,
+    pub(super) args: Map,
+    pub(super) check: CheckMode,
+    pub(super) diff: bool,
+    pub(super) environment: Vec<(String, String)>,
+}
+
+/// The output of a command that no agent ran.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct RawOutput {
+    pub(super) status: i64,
+    pub(super) stdout: Vec<u8>,
+    pub(super) stderr: Vec<u8>,
+}
+
+/// One agent.
+pub(super) trait Session: Send {
+    /// Runs a module and returns its result. After a failure the session is dropped.
+    fn call<'a>(
+        &'a mut self,
+        call: ModuleCall,
+        contents: &'a Contents,
+        progress: &'a (dyn Fn(&str, u64, u64) + Send + Sync),
+    ) -> Pending<'a, Result<Map, Failure>>;
+
+    /// Copies a file of the target into a file of the controller that is created for it.
+    fn fetch<'a>(
+        &'a mut self,
+        source: &'a str,
+        destination: &'a Path,
+        progress: &'a (dyn Fn(&str, u64, u64) + Send + Sync),
+    ) -> Pending<'a, Result<(), Failure>>;
+
+    /// Ends the agent in order.
+    fn close(self: Box<Self>) -> Pending<'static, ()>;
+}
+
+/// Opens sessions.
+pub(super) trait Connector: Send + Sync {
+    /// Connects, logs in, and starts an agent.
+    fn open<'a>(&'a self, target: &'a Target) -> Pending<'a, Result<Box<dyn Session>, Failure>>;
+
+    /// Runs a command in a shell on the target, without an agent.
+    fn raw<'a>(
+        &'a self,
+        target: &'a Target,
+        command: &'a str,
+    ) -> Pending<'a, Result<RawOutput, Failure>>;
+
+    /// Forgets the connections to an endpoint.
+    fn disconnect<'a>(&'a self, target: &'a Target) -> Pending<'a, ()>;
+}
+
+/// A session lent to one task.
+pub(super) struct Lease {
+    key: String,
+    pub(super) session: Box<dyn Session>,
+}
+
+/// The sessions of a run.
+pub(super) struct Sessions {
+    connector: Arc<dyn Connector>,
+    idle: Mutex<HashMap<String, Vec<Box<dyn Session>>>>,
+}
+
+impl Sessions {
+    pub(super) fn new(connector: Arc<dyn Connector>) -> Self {
+        Self {
+            connector,
+            idle: Mutex::default(),
+        }
+    }
+
+    /// Lends a session of `target`; dropping the lease ends the session, so one that failed is
+    /// not used again.
+    pub(super) async fn lend(&self, target: &Target) -> Result<Lease, Failure> {
+        let key = target.key();
+        let idle = self.lock().get_mut(&key).and_then(Vec::pop);
+        let session = match idle {
+            Some(session) => session,
+            None => self.connector.open(target).await?,
+        };
+        Ok(Lease { key, session })
+    }
+
+    /// Takes a session back for the next task.
+    pub(super) fn take_back(&self, lease: Lease) {
+        self.lock()
+            .entry(lease.key)
+            .or_default()
+            .push(lease.session);
+    }
+
+    /// Runs a command on `target` without an agent.
+    pub(super) async fn raw(&self, target: &Target, command: &str) -> Result<RawOutput, Failure> {
+        self.connector.raw(target, command).await
+    }
+
+    /// Ends the sessions of `target` and its connection.
+    pub(super) async fn reset(&self, target: &Target) {
+        let gone = self.lock().remove(&target.key()).unwrap_or_default();
+        for session in gone {
+            session.close().await;
+        }
+        self.connector.disconnect(target).await;
+    }
+
+    /// Ends all sessions.
+    pub(super) async fn close(&self) {
+        let all: Vec<_> = self.lock().drain().flat_map(|(_, idle)| idle).collect();
+        let mut closing = tokio::task::JoinSet::new();
+        for session in all {
+            closing.spawn(session.close());
+        }
+        closing.join_all().await;
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Vec<Box<dyn Session>>>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
