@@ -232,7 +232,7 @@ pub type Reader = Box<dyn AsyncRead + Send + Unpin>;
 /// to be read.
 pub type Exit = Pin<Box<dyn Future<Output = Result<ExitStatus, TransportError>> + Send>>;
 
-/// One running command. Shutting `stdin` down sends end of file. Dropping all four parts ends
+/// One running command. Shutting `stdin` down, or dropping it, sends end of file. Dropping all four parts ends
 /// the command. Both outputs must be read or dropped: their buffers are bounded, and one full
 /// buffer holds up the whole connection.
 pub struct Channel {

@@ -385,6 +385,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_dropped_stdin_is_at_its_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let connection = sandbox(directory.path()).await;
+        let mut channel = connection.exec("cat; echo end").await.unwrap();
+        channel.stdin.write_all(b"text ").await.unwrap();
+        drop(channel.stdin);
+        let mut output = String::new();
+        channel.stdout.read_to_string(&mut output).await.unwrap();
+        assert_eq!(output, "text end\n");
+    }
+
+    #[tokio::test]
     async fn many_channels_share_one_connection() {
         let directory = tempfile::tempdir().unwrap();
         let connection = sandbox(directory.path()).await;

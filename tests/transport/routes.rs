@@ -213,7 +213,10 @@ async fn a_server_that_dies_under_a_command_ends_it_with_an_error() {
     );
     let mut rest = Vec::new();
     assert_eq!(channel.stdout.read_to_end(&mut rest).await.unwrap(), 0);
-    assert!(channel.stdin.write_all(&[0; 1024]).await.is_err());
+    for _ in 0..2 {
+        assert!(channel.stdin.write_all(&[0; 1024]).await.is_err());
+    }
+    channel.stdin.shutdown().await.unwrap();
     assert!(connection.exec("true").await.is_err());
 }
 

@@ -5,11 +5,13 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use russh::client::Msg;
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Sig};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 use super::super::lifeline::{Abandoned, Lifeline};
@@ -24,6 +26,7 @@ const STDERR: u32 = 1;
 /// Serves `channel`, whose command has been asked for, after a terminal if `terminal`.
 pub(super) fn serve(channel: russh::Channel<Msg>, terminal: bool, link: Link) -> Channel {
     let (read, write) = channel.split();
+    let write = Arc::new(write);
     let (lifeline, abandoned) = Lifeline::new();
     let (stdout, stdout_queue) = mpsc::channel(QUEUE);
     let (stderr, stderr_queue) = mpsc::channel(QUEUE);
@@ -31,7 +34,8 @@ pub(super) fn serve(channel: russh::Channel<Msg>, terminal: bool, link: Link) ->
     let (open, closed) = oneshot::channel();
     let stdin = Stdin {
         writer: write.make_writer(),
-        closed,
+        open: Some(closed),
+        unended: Some(Arc::clone(&write)),
     };
     let pump = Pump {
         stdout: Some(stdout),
@@ -71,7 +75,7 @@ impl Pump {
     async fn run(
         mut self,
         mut read: ChannelReadHalf,
-        write: ChannelWriteHalf<Msg>,
+        write: Arc<ChannelWriteHalf<Msg>>,
         mut abandoned: Abandoned,
     ) {
         loop {
@@ -152,15 +156,31 @@ fn sig_name(signal: Sig) -> String {
 /// The command's stdin: fails, rather than waiting for ever, once the channel is closed.
 struct Stdin<W> {
     writer: W,
-    closed: oneshot::Receiver<()>,
+    /// Gone once the channel is closed.
+    open: Option<oneshot::Receiver<()>>,
+    /// Gone once the end of file was sent, which is also due when the stream is dropped.
+    unended: Option<Arc<ChannelWriteHalf<Msg>>>,
+}
+
+impl<W> Drop for Stdin<W> {
+    fn drop(&mut self) {
+        // Without a runtime there is no connection any more to send on.
+        if let (Some(write), Ok(runtime)) = (self.unended.take(), Handle::try_current()) {
+            runtime.spawn(async move { write.eof().await });
+        }
+    }
 }
 
 impl<W> Stdin<W> {
     fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        match Pin::new(&mut self.closed).poll(context) {
-            Poll::Pending => Ok(()),
-            Poll::Ready(_) => Err(io::Error::from(io::ErrorKind::BrokenPipe)),
+        if let Some(open) = &mut self.open
+            && Pin::new(open).poll(context).is_pending()
+        {
+            return Ok(());
         }
+        self.open = None;
+        self.unended = None;
+        Err(io::Error::from(io::ErrorKind::BrokenPipe))
     }
 }
 
@@ -185,7 +205,9 @@ impl<W: AsyncWrite + Unpin> AsyncWrite for Stdin<W> {
         if self.check(context).is_err() {
             return Poll::Ready(Ok(()));
         }
-        Pin::new(&mut self.writer).poll_shutdown(context)
+        std::task::ready!(Pin::new(&mut self.writer).poll_shutdown(context))?;
+        self.unended = None;
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -238,7 +238,8 @@ fn proxy_command(command: &str, link: &Link) -> Result<Stream, TransportError> {
     ));
     Ok(Box::new(lifeline.hold(ProxyStream {
         pipes: tokio::io::join(process.stdout, process.stdin),
-        end,
+        end: Some(end),
+        broken: None,
     })))
 }
 
@@ -286,11 +287,25 @@ fn proxy_end(status: &ExitStatus, said: &str) -> String {
     }
 }
 
-/// The pipes of a proxy command. End of file waits until the command's end is on record, so
-/// that the error can tell it.
+/// The pipes of a proxy command. End of file and a broken pipe wait until the command's end is
+/// on record, so that the error can tell it.
 struct ProxyStream {
     pipes: tokio::io::Join<ChildStdout, ChildStdin>,
-    end: oneshot::Receiver<()>,
+    /// Gone once the end is on record.
+    end: Option<oneshot::Receiver<()>>,
+    /// Writing has failed with this.
+    broken: Option<io::ErrorKind>,
+}
+
+impl ProxyStream {
+    fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if let Some(end) = &mut self.end {
+            // The sender is dropped, never used.
+            drop(std::task::ready!(Pin::new(end).poll(context)));
+            self.end = None;
+        }
+        Poll::Ready(())
+    }
 }
 
 impl AsyncRead for ProxyStream {
@@ -302,7 +317,7 @@ impl AsyncRead for ProxyStream {
         let before = buffer.filled().len();
         std::task::ready!(Pin::new(&mut self.pipes).poll_read(context, buffer))?;
         if buffer.filled().len() == before {
-            return Pin::new(&mut self.end).poll(context).map(|_| Ok(()));
+            return self.poll_end(context).map(Ok);
         }
         Poll::Ready(Ok(()))
     }
@@ -314,7 +329,14 @@ impl AsyncWrite for ProxyStream {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.pipes).poll_write(context, bytes)
+        if self.broken.is_none() {
+            match std::task::ready!(Pin::new(&mut self.pipes).poll_write(context, bytes)) {
+                Ok(count) => return Poll::Ready(Ok(count)),
+                Err(error) => self.broken = Some(error.kind()),
+            }
+        }
+        let kind = self.broken.unwrap_or(io::ErrorKind::BrokenPipe);
+        self.poll_end(context).map(|()| Err(io::Error::from(kind)))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
