@@ -54,8 +54,8 @@ pub struct Endpoint {
     pub private_key: Option<Secret>,
     /// `ansible_ssh_private_key_passphrase`, or what the user typed for an encrypted key.
     pub passphrase: Option<Secret>,
-    /// `ssh_args`, `ssh_common_args` and `ssh_extra_args`, in that order, each as written. The
-    /// first may be empty when the user set none: its default only tunes connection sharing.
+    /// `ssh_args`, `ssh_common_args` and `ssh_extra_args`, in that order, each as written.
+    /// Ansible's default of the first counts as none.
     pub ssh_args: String,
     pub ssh_common_args: String,
     pub ssh_extra_args: String,
@@ -196,6 +196,15 @@ impl Connection {
         match &self.inner {
             Inner::Local(_) => &[],
             Inner::Ssh(client) => client.warnings(),
+        }
+    }
+
+    /// Returns whether the connection is still there, as far as is known; a new one has to be
+    /// made when it is not.
+    pub fn is_open(&self) -> bool {
+        match &self.inner {
+            Inner::Local(_) => true,
+            Inner::Ssh(client) => client.is_open(),
         }
     }
 

@@ -205,6 +205,7 @@ async fn a_server_that_dies_under_a_command_ends_it_with_an_error() {
     let port = server.port;
     let connection = home.connect(&endpoint(&server)).await.unwrap();
     let mut channel = connection.exec("cat").await.unwrap();
+    assert!(connection.is_open());
     drop(server);
     let error = channel.exit.await.unwrap_err();
     assert_eq!(
@@ -217,6 +218,7 @@ async fn a_server_that_dies_under_a_command_ends_it_with_an_error() {
         assert!(channel.stdin.write_all(&[0; 1024]).await.is_err());
     }
     channel.stdin.shutdown().await.unwrap();
+    assert!(!connection.is_open());
     assert!(connection.exec("true").await.is_err());
 }
 

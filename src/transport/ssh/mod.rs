@@ -148,6 +148,10 @@ impl Client {
         Ok(channel)
     }
 
+    pub(super) fn is_open(&self) -> bool {
+        !self.handle.is_closed()
+    }
+
     pub(super) async fn close(self) {
         // An error means that the connection is gone already.
         drop(

@@ -215,6 +215,9 @@ struct Draft {
     depth: usize,
 }
 
+/// Ansible's own `ssh_args`, which nobody chose: they share connections and compress, which
+/// helps its many small scripts and only slows an agent whose bytes are compressed already.
+const ANSIBLE_SSH_ARGS: &str = "-C -o ControlMaster=auto -o ControlPersist=60s";
 /// Keepalive is on unless switched off: a run must not wait for ever for a host that vanished.
 const ALIVE_INTERVAL: Duration = Duration::from_secs(20);
 const ALIVE_COUNT: usize = 3;
@@ -242,6 +245,7 @@ impl Draft {
             ("ssh_extra_args", &endpoint.ssh_extra_args),
         ];
         for (index, (name, text)) in arguments.into_iter().enumerate() {
+            let text = if text == ANSIBLE_SSH_ARGS { "" } else { text };
             let arguments = Arguments::parse(text).map_err(|detail| BadOption {
                 option: name.to_owned(),
                 detail,
@@ -677,6 +681,18 @@ mod tests {
         assert_eq!(settings.alive, Some((Duration::from_secs(5), 2)));
         assert_eq!(settings.known_name(), "[10.0.0.1]:2201");
         assert!(settings.warnings.is_empty());
+    }
+
+    #[test]
+    fn compression_is_for_those_who_ask_for_it() {
+        for (arguments, first) in [(ANSIBLE_SSH_ARGS, "none"), ("-C", "zlib@openssh.com")] {
+            let endpoint = Endpoint {
+                ssh_args: arguments.into(),
+                ..Endpoint::ssh("web1")
+            };
+            let algorithms = settle(&endpoint, "").unwrap().algorithms;
+            assert_eq!(algorithms.compression[0].as_ref(), first, "{arguments}");
+        }
     }
 
     #[test]
