@@ -251,11 +251,12 @@ impl Dispatcher<'_> {
             id: task.id,
             name: match &task.action.kind {
                 ActionKind::IncludeRole(include) if name.is_empty() => {
-                    format!("include_role : {}", include.name.to_value())
+                    let action = task.action.written.to_value();
+                    format!("{action} : {}", include.name.to_value())
                 }
                 _ => name,
             },
-            role: task.role().map(|role| role.full_name()),
+            role: task.shown_role().map(|role| role.full_name()),
             action: task.action.written.to_value().to_string(),
             mark: task.mark.clone(),
             arguments: (self.world.options.show_arguments && !no_log)

@@ -762,6 +762,7 @@ fn an_included_role_brings_tasks_handlers_and_itself() {
     let Item::Task(include) = &play.tasks[0] else {
         panic!("{:?}", play.tasks)
     };
+    assert!(include.shown_role().is_none());
     let request = super::RoleRequest {
         name: "a".to_owned(),
         ..super::RoleRequest::default()
@@ -770,6 +771,8 @@ fn an_included_role_brings_tasks_handlers_and_itself() {
     assert_eq!(outline(&found.items), ["in b", "/b", "in a", "/a"]);
     let handlers: Vec<_> = found.handlers.iter().map(|task| title(task)).collect();
     assert_eq!(handlers, ["of a", "of b"]);
+    let shown = found.handlers[0].shown_role().map(|role| role.full_name());
+    assert_eq!(shown.as_deref(), Some("a"));
     let roles: Vec<_> = found
         .roles
         .iter()

@@ -169,6 +169,15 @@ impl Task {
         self.layer.role()
     }
 
+    /// Returns the role that is shown before the task's name: none before an `include_role`, which
+    /// is named for the role it brings.
+    pub fn shown_role(&self) -> Option<&Arc<Role>> {
+        match self.action.kind {
+            ActionKind::IncludeRole(_) => None,
+            _ => self.role(),
+        }
+    }
+
     /// Returns the nearest value of a keyword.
     pub fn keyword(&self, keyword: Keyword) -> Option<&Node> {
         self.layer.nearest(keyword)
