@@ -394,3 +394,79 @@ fn a_failed_batch_ends_the_play_before_the_next_batch() {
     );
     assert_eq!(ran.outcome.failed, ["a".into()]);
 }
+
+#[test]
+fn files_of_the_controller_are_copied_once_and_templates_see_the_hosts_variables() {
+    let playbook = "- hosts: all\n  gather_facts: false\n  vars: {who: world}\n  tasks:\n\
+                    \x20   - {copy: {src: tree, dest: \"{{ playbook_dir }}/out/\"}}\n\
+                    \x20   - {copy: {src: tree, dest: \"{{ playbook_dir }}/out/\"}}\n\
+                    \x20   - {template: {src: t.j2, dest: \"{{ playbook_dir }}/out/t\"}, register: r}\n\
+                    \x20   - {template: {src: t.j2, dest: \"{{ playbook_dir }}/out/t\"}}\n\
+                    \x20   - {command: \"cat {{ r.dest }} {{ playbook_dir }}/out/tree/x/y\", register: c}\n\
+                    \x20   - {assert: {that: [\"c.stdout_lines == ['hello world', 'yy']\"]}}\n";
+    let ran = Case::new(playbook)
+        .file("files/tree/x/y", "yy")
+        .file("templates/t.j2", "hello {{ who }}\n")
+        .run();
+    assert_eq!(
+        ran.recap(),
+        ["a ok=6 changed=3 unreachable=0 failed=0 skipped=0 rescued=0 ignored=0"],
+        "{}",
+        ran.story()
+    );
+}
+
+#[test]
+fn a_loop_registers_every_item_and_a_failed_one_fails_the_task() {
+    let playbook = "- hosts: all\n  gather_facts: false\n  tasks:\n\
+                    \x20   - {command: \"{{ item }}\", loop: ['true', 'false'], register: r, \
+                    ignore_errors: true}\n\
+                    \x20   - assert:\n        that:\n\
+                    \x20         - r is failed\n\
+                    \x20         - r.results | map(attribute='rc') == [0, 1]\n\
+                    \x20         - r.results[1].exception == '(traceback unavailable)'\n\
+                    \x20         - r.results[1].stdout_lines == []\n\
+                    \x20         - r.msg == 'One or more items failed'\n";
+    let ran = Case::new(playbook).run();
+    assert_eq!(
+        ran.recap(),
+        ["a ok=2 changed=1 unreachable=0 failed=0 skipped=0 rescued=0 ignored=1"],
+        "{}",
+        ran.story()
+    );
+}
+
+#[test]
+fn a_job_in_the_background_is_asked_about_until_it_is_done() {
+    let playbook = "- hosts: all\n  gather_facts: false\n  tasks:\n\
+                    \x20   - {command: echo hi, async: 20, poll: 0, register: r}\n\
+                    \x20   - {async_status: {jid: \"{{ r.ansible_job_id }}\"}, register: s, until: s is \
+                    finished, retries: 200, delay: 0.05}\n\
+                    \x20   - {assert: {that: [s.stdout == 'hi']}}\n";
+    let ran = Case::new(playbook).run();
+    assert_eq!(
+        ran.recap(),
+        ["a ok=3 changed=2 unreachable=0 failed=0 skipped=0 rescued=0 ignored=0"],
+        "{}",
+        ran.story()
+    );
+}
+
+#[test]
+fn any_errors_fatal_ends_all_hosts_and_run_once_runs_on_one() {
+    let playbook = "- hosts: all\n  gather_facts: false\n  any_errors_fatal: true\n  tasks:\n\
+                    \x20   - {set_fact: {x: 1}, run_once: true}\n\
+                    \x20   - {assert: {that: x == 1}}\n\
+                    \x20   - {fail: {msg: no}, when: inventory_hostname == 'a'}\n\
+                    \x20   - debug:\n";
+    let ran = Case::new(playbook).hosts("a,b").run();
+    assert_eq!(
+        ran.recap(),
+        [
+            "a ok=2 changed=0 unreachable=0 failed=1 skipped=0 rescued=0 ignored=0",
+            "b ok=1 changed=0 unreachable=0 failed=0 skipped=1 rescued=0 ignored=0"
+        ],
+        "{}",
+        ran.story()
+    );
+}

@@ -160,6 +160,12 @@ impl Failure {
     }
 }
 
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.brief())
+    }
+}
+
 impl From<TemplateError> for Failure {
     fn from(error: TemplateError) -> Self {
         let undefined = error.is_undefined();
@@ -209,7 +215,7 @@ mod tests {
         let failure = Failure::new("'nope' is undefined")
             .at(&Mark::new(&file, 1, 14))
             .prefixed("Error while resolving value for 'msg': ")
-            .within("Finalization of task args for 'ansible.builtin.debug' failed.");
+            .within("Finalization of task args for 'ansible.builtin.debug' failed");
         assert_eq!(
             failure.result().get("msg").and_then(Value::as_str),
             Some(

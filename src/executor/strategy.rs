@@ -126,7 +126,7 @@ impl Dispatcher<'_> {
             || (self.world.options.any_errors_fatal
                 && task.keyword(Keyword::AnyErrorsFatal).is_none());
         let fatal = (stops_all || once) && !said(Keyword::IgnoreErrors).unwrap_or(true);
-        let throttle = self.throttle(task, &renderer)?;
+        let throttle = Self::throttle(task, &renderer)?;
         let running = Running {
             task: Arc::clone(task),
             info: self.task_info(task, &renderer),
@@ -215,7 +215,7 @@ impl Dispatcher<'_> {
         self.world.engine.with_services(Arc::new(seen))
     }
 
-    fn throttle(&self, task: &Task, renderer: &Renderer<'_>) -> Result<Option<usize>, Error> {
+    fn throttle(task: &Task, renderer: &Renderer<'_>) -> Result<Option<usize>, Error> {
         let Some((value, node)) = renderer
             .keyword(&task.layer, Keyword::Throttle)
             .map_err(|failure| failure.error(&task.mark))?
@@ -424,7 +424,7 @@ impl Dispatcher<'_> {
                 engine: &self.world.engine,
                 scope: &*scope,
             };
-            let gate = self.throttle(task, &renderer)?.map(|places| {
+            let gate = Self::throttle(task, &renderer)?.map(|places| {
                 let gate = gates
                     .entry(task.id)
                     .or_insert_with(|| Arc::new(Semaphore::new(places)));

@@ -13,7 +13,7 @@ use super::looping::{Items, LoopVariables};
 use super::render::Renderer;
 use super::settings::Settings;
 use super::world::{Job, Overlay};
-use crate::event::{Event, TaskResult};
+use crate::event::{Event, Status, TaskResult};
 use crate::node::Node;
 use crate::playbook::{ActionKind, IncludeRole, Keyword};
 use crate::template::{Binding, Layers, Scope};
@@ -61,7 +61,7 @@ async fn run_items(job: &Job, items: &Items, overlay: &mut Overlay) -> Outcome {
         }
         execution.bound = bound;
         with_scope(job, overlay, |renderer| {
-            control.label(renderer, &mut execution)
+            control.label(renderer, &mut execution);
         });
         let stop = with_scope(job, overlay, |renderer| control.is_over(renderer));
         job.world
@@ -110,7 +110,12 @@ fn item_result(job: &Job, execution: &Execution) -> TaskResult {
             .as_ref()
             .map(|delegation| Arc::clone(&delegation.host)),
         task: Arc::clone(&job.info),
-        status: execution.status(),
+        // That a failed item is ignored is told with the whole.
+        status: match execution.status() {
+            Status::Ignored => Status::Failed,
+            Status::IgnoredUnreachable => Status::Unreachable,
+            status => status,
+        },
         result: execution.shown(),
         item: execution.label.clone(),
         error: execution.error.clone().filter(|_| !execution.no_log),
@@ -142,14 +147,13 @@ fn leniency(job: &Job, renderer: &Renderer<'_>, execution: &mut Execution) {
         Ok(said) => said.unwrap_or(false) || job.world.options.no_log,
         Err(_) => true,
     };
-    let flag = |keyword| matches!(renderer.flag(layer, keyword), Ok(Some(true)));
     // Text that cannot be rendered counts as true, as any text does.
-    let ignored = |keyword| match renderer.flag(layer, keyword) {
+    execution.ignore_errors = match renderer.flag(layer, Keyword::IgnoreErrors) {
         Ok(said) => said.unwrap_or(false),
         Err(_) => true,
     };
-    execution.ignore_errors = ignored(Keyword::IgnoreErrors);
-    execution.ignore_unreachable = flag(Keyword::IgnoreUnreachable);
+    let lenient = renderer.flag(layer, Keyword::IgnoreUnreachable);
+    execution.ignore_unreachable = matches!(lenient, Ok(Some(true)));
 }
 
 fn delegation(job: &Job, renderer: &Renderer<'_>) -> Result<Option<Delegation>, Failure> {
@@ -288,7 +292,6 @@ async fn act(
         },
         target: place.target,
         args: Map::new(),
-        made_directories: std::collections::HashSet::new(),
     };
     let acting = actions::run(&mut context);
     let Some(seconds) = settings.timeout else {

@@ -27,11 +27,12 @@ pub(in crate::executor) fn argument(
 }
 
 fn finalizing(action: &str) -> String {
-    let full = match action.contains('.') {
-        true => action.to_owned(),
-        false => format!("ansible.builtin.{action}"),
+    let full = if action.contains('.') {
+        action.to_owned()
+    } else {
+        format!("ansible.builtin.{action}")
     };
-    format!("Finalization of task args for '{full}' failed.")
+    format!("Finalization of task args for '{full}' failed")
 }
 
 /// Renders all arguments of the context's task.

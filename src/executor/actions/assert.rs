@@ -30,7 +30,7 @@ pub(super) async fn run(context: &mut ActionContext<'_>) -> Result<Answer, Failu
         Kind::Bool(args.that.is_truthy()),
     );
     let that = context.written("that").unwrap_or(&rendered).clone();
-    for condition in conditions(context, &that)? {
+    for condition in conditions(context, &that) {
         if context.renderer.condition(&condition)? {
             continue;
         }
@@ -53,18 +53,18 @@ pub(super) async fn run(context: &mut ActionContext<'_>) -> Result<Answer, Failu
 }
 
 /// Opens `that`: a list, one condition, or a template that resolves to a list.
-fn conditions(context: &ActionContext<'_>, that: &Node) -> Result<Vec<Node>, Failure> {
+fn conditions(context: &ActionContext<'_>, that: &Node) -> Vec<Node> {
     if let Some(items) = that.as_list() {
-        return Ok(items.to_vec());
+        return items.to_vec();
     }
     if let Kind::Text(text) = &that.kind
         && let Some(name) = whole_variable(text)
         && let Some(crate::template::Binding::Source(node)) = context.renderer.scope.get(name)
         && let Some(items) = node.as_list()
     {
-        return Ok(items.to_vec());
+        return items.to_vec();
     }
-    Ok(vec![that.clone()])
+    vec![that.clone()]
 }
 
 /// Returns the name in `{{ name }}`.

@@ -28,8 +28,6 @@ pub(in crate::executor) struct ActionContext<'a> {
     pub(in crate::executor) target_renderer: Renderer<'a>,
     pub(in crate::executor) target: &'a Arc<str>,
     pub(in crate::executor) args: Map,
-    /// Directories of the target that this task has made already.
-    pub(in crate::executor) made_directories: std::collections::HashSet<String>,
 }
 
 impl ActionContext<'_> {
@@ -87,7 +85,7 @@ impl ActionContext<'_> {
             0 => self.call(&target, call).await?,
             seconds => self.in_background(target, call, seconds).await,
         };
-        let mut answer = Answer::from_result(result);
+        let mut answer = Answer::from_result(with_lines(result));
         answer.by_module = true;
         if name != "setup"
             && let Some(Value::Map(facts)) = answer.result.get("ansible_facts")
@@ -231,6 +229,20 @@ impl ActionContext<'_> {
                 .join(path),
         }
     }
+}
+
+/// Adds `stdout_lines` and `stderr_lines` where a module gave only the text.
+fn with_lines(mut result: Map) -> Map {
+    for name in ["stdout", "stderr"] {
+        let lines_name = format!("{name}_lines");
+        if let Some(Value::String(text)) = result.get(name)
+            && !result.contains_key(lines_name.as_str())
+        {
+            let lines = Value::list(text.lines());
+            result.insert(lines_name.into(), lines);
+        }
+    }
+    result
 }
 
 fn candidates(stack: &[PathBuf], directory: &str, name: &str, job: &Job) -> Vec<PathBuf> {

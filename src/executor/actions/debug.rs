@@ -57,7 +57,7 @@ pub(super) async fn run(context: &mut ActionContext<'_>) -> Result<Answer, Failu
         }
         Err(error) => {
             return Err(Failure::from(error)
-                .within("Error while resolving `var` expression.")
+                .within("Error while resolving `var` expression")
                 .at(&node.mark));
         }
     };

@@ -58,13 +58,14 @@ pub(super) async fn run(context: &mut ActionContext<'_>) -> Result<Answer, Failu
         Answer::new([
             ("changed", changed.into()),
             ("md5sum", digest_of(&dest, Algorithm::Md5).into()),
-            ("file", args.src.as_str().into()),
             ("dest", dest.to_string_lossy().as_ref().into()),
             ("checksum", sum.into()),
         ])
     };
     if !remote.is_empty() && digest_of(&dest, Algorithm::Sha1).as_deref() == Some(remote.as_str()) {
-        return Ok(result(false, &remote));
+        let mut answer = result(false, &remote);
+        answer.set("file", args.src.as_str());
+        return Ok(answer);
     }
     save(context, &args.src, &dest).await?;
     let sum = digest_of(&dest, Algorithm::Sha1).unwrap_or_default();

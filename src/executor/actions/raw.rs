@@ -52,7 +52,7 @@ pub(super) async fn run(context: &mut ActionContext<'_>) -> Result<Answer, Failu
 }
 
 /// Quotes a text for a POSIX shell.
-pub(super) fn quoted(text: &str) -> String {
+pub(in crate::executor) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\"'\"'"))
 }
 

@@ -53,9 +53,12 @@ pub(super) async fn copy(context: &mut ActionContext<'_>) -> Result<Answer, Fail
                 .find_file("files", &source)
                 .map_err(|failure| Failure::action(failure.brief()))?;
             if found.is_dir() {
-                return copy_directory(context, &found, source.ends_with('/'), &dest).await;
+                return copy_directory(context, &found, source.ends_with('/')).await;
             }
-            copy_file(context, &found, Map::new()).await
+            let offer = offer(context, &found)?;
+            let mut args = copy_args(context, &offer, Some(&found));
+            preserve_mode(&mut args, &found);
+            context.module("copy", args).await
         }
     }
 }
@@ -68,19 +71,6 @@ fn text_of(content: &Value) -> Vec<u8> {
     }
 }
 
-/// Copies one file; `changes` replace options.
-async fn copy_file(
-    context: &mut ActionContext<'_>,
-    path: &Path,
-    changes: Map,
-) -> Result<Answer, Failure> {
-    let offer = offer(context, path)?;
-    let mut args = copy_args(context, &offer, Some(path));
-    preserve_mode(&mut args, path);
-    args.extend(changes);
-    context.module("copy", args).await
-}
-
 fn offer(context: &ActionContext<'_>, path: &Path) -> Result<ContentId, Failure> {
     let decrypt = context.flag("decrypt", true);
     let offered = context.job.world.contents.offer_file(path, decrypt);
@@ -90,14 +80,23 @@ fn offer(context: &ActionContext<'_>, path: &Path) -> Result<ContentId, Failure>
 
 /// Returns the module's options: the task's, with the content in place of the source.
 fn copy_args(context: &ActionContext<'_>, offer: &ContentId, path: Option<&Path>) -> Map {
-    let mut args = context.args.clone();
-    for name in COPY_ONLY {
-        args.shift_remove(name);
-    }
+    let mut args = without_source(context);
     args.insert("_content".into(), content_option(offer));
     if let Some(name) = path.and_then(Path::file_name) {
         let name = name.to_string_lossy();
         args.insert("_original_basename".into(), (*name).into());
+    }
+    if let Some(path) = path {
+        args.insert("_source".into(), path.to_string_lossy().as_ref().into());
+    }
+    args
+}
+
+/// Returns the options without what only the controller's half reads.
+fn without_source(context: &ActionContext<'_>) -> Map {
+    let mut args = context.args.clone();
+    for name in COPY_ONLY {
+        args.shift_remove(name);
     }
     args
 }
@@ -107,163 +106,85 @@ fn preserve_mode(args: &mut Map, path: &Path) {
     if args.get("mode").and_then(Value::as_str) != Some("preserve") {
         return;
     }
-    if let Ok(metadata) = std::fs::metadata(path) {
-        let mode = metadata.permissions().mode() & 0o7777;
-        args.insert("mode".into(), format!("0{mode:03o}").into());
+    if let Some(mode) = mode_of(path) {
+        args.insert("mode".into(), mode.into());
     }
 }
 
-/// Something found under a directory that is copied.
-enum Entry {
-    File(PathBuf),
-    Directory,
-    Link(PathBuf),
+fn mode_of(path: &Path) -> Option<String> {
+    let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o7777;
+    Some(format!("0{mode:03o}"))
 }
 
-/// Copies a directory: its files, the directories without any, and links as links unless
-/// `local_follow`.
+/// Copies a directory in one call: files by their digests, directories, and links as links
+/// unless `local_follow`.
 async fn copy_directory(
     context: &mut ActionContext<'_>,
     source: &Path,
     contents_only: bool,
-    dest: &str,
 ) -> Result<Answer, Failure> {
     let top = match source.file_name() {
         Some(name) if !contents_only => PathBuf::from(name),
         _ => PathBuf::new(),
     };
-    let follow = context.flag("local_follow", true);
-    let mut entries = Vec::new();
-    walk(source, &top, follow, &mut entries)
-        .map_err(|error| Failure::action(format!("cannot read {}: {error}", source.display())))?;
-    let dest = Path::new(dest);
-    let mut changed = false;
-    let mut warnings = Vec::new();
-    for (relative, entry) in entries {
-        let target = dest.join(&relative).to_string_lossy().into_owned();
-        let answer = match entry {
-            Entry::File(path) => {
-                make_parent(context, dest, &relative, &mut changed).await?;
-                let change = |name: &str, value: Value| (Value::from(name), value);
-                let changes = [
-                    change("dest", target.into()),
-                    change("follow", false.into()),
-                ];
-                copy_file(context, &path, changes.into_iter().collect()).await?
-            }
-            Entry::Directory => directory(context, &target).await?,
-            Entry::Link(to) => link(context, &target, &to).await?,
-        };
-        if answer.failed {
-            return Ok(answer);
-        }
-        changed |= answer.result.get("changed").is_some_and(Value::is_truthy);
-        if let Some(Value::List(told)) = answer.result.get("warnings") {
-            warnings.extend(told.iter().cloned());
-        }
-    }
-    let mut answer = Answer::new([
-        ("changed", changed.into()),
-        ("src", source.to_string_lossy().as_ref().into()),
-        ("dest", dest.to_string_lossy().as_ref().into()),
-    ]);
-    if !warnings.is_empty() {
-        answer.set("warnings", warnings);
-    }
-    Ok(answer)
+    let mut tree = Vec::new();
+    walk(context, source, &top, &mut tree)?;
+    let mut args = without_source(context);
+    args.insert("_tree".into(), tree.into());
+    args.insert("_source".into(), source.to_string_lossy().as_ref().into());
+    context.module("copy", args).await
 }
 
-/// Makes the directories of a file on its way, with `directory_mode`.
-async fn make_parent(
-    context: &mut ActionContext<'_>,
-    dest: &Path,
-    relative: &Path,
-    changed: &mut bool,
-) -> Result<(), Failure> {
-    let parent = match relative.parent() {
-        Some(parent) => dest.join(parent),
-        None => dest.to_owned(),
-    };
-    let parent = parent.to_string_lossy().into_owned();
-    if context.made_directories.contains(&parent) {
-        return Ok(());
-    }
-    let answer = directory(context, &parent).await?;
-    if answer.failed {
-        let msg = answer.result.get("msg").map(Value::to_string);
-        return Err(Failure::action(msg.unwrap_or_default()));
-    }
-    *changed |= answer.result.get("changed").is_some_and(Value::is_truthy);
-    context.made_directories.insert(parent);
-    Ok(())
-}
-
+/// Lists what a directory holds as the module takes it, each name in order.
 fn walk(
+    context: &ActionContext<'_>,
     directory: &Path,
     relative: &Path,
-    follow: bool,
-    found: &mut Vec<(PathBuf, Entry)>,
-) -> std::io::Result<()> {
-    let mut names: Vec<_> = std::fs::read_dir(directory)?
+    found: &mut Vec<Value>,
+) -> Result<(), Failure> {
+    let unreadable = |error: std::io::Error| {
+        Failure::action(format!("cannot read {}: {error}", directory.display()))
+    };
+    let mut names: Vec<_> = std::fs::read_dir(directory)
+        .map_err(unreadable)?
         .map(|entry| entry.map(|entry| entry.file_name()))
-        .collect::<Result<_, _>>()?;
+        .collect::<Result<_, _>>()
+        .map_err(unreadable)?;
     names.sort();
-    if names.is_empty() {
-        found.push((relative.to_owned(), Entry::Directory));
+    let entry = |path: &Path, kind: &str, more: &[(&str, Value)]| {
+        let told = [
+            ("path", Value::from(path.to_string_lossy().as_ref())),
+            ("kind", kind.into()),
+        ];
+        Value::map(told.into_iter().chain(more.iter().cloned()))
+    };
+    if names.is_empty() && !relative.as_os_str().is_empty() {
+        found.push(entry(relative, "directory", &[]));
     }
+    let follow = context.flag("local_follow", true);
+    let preserve = context.args.get("mode").and_then(Value::as_str) == Some("preserve");
     for name in names {
         let path = directory.join(&name);
         let relative = relative.join(&name);
         if path.is_symlink() && !follow {
-            found.push((relative, Entry::Link(std::fs::read_link(&path)?)));
+            let to = std::fs::read_link(&path).map_err(unreadable)?;
+            let to = Value::from(to.to_string_lossy().as_ref());
+            found.push(entry(&relative, "link", &[("link", to)]));
         } else if path.is_dir() {
-            walk(&path, &relative, follow, found)?;
+            walk(context, &path, &relative, found)?;
         } else {
-            found.push((relative, Entry::File(path)));
+            let id = offer(context, &path)?;
+            let mut about = vec![
+                ("sha256", Value::from(id.sha256.as_str())),
+                ("size", id.size.into()),
+            ];
+            if let Some(mode) = mode_of(&path).filter(|_| preserve) {
+                about.push(("mode", mode.into()));
+            }
+            found.push(entry(&relative, "file", &about));
         }
     }
     Ok(())
-}
-
-/// Returns the options that `file` shares with `copy`.
-fn file_args(context: &ActionContext<'_>, path: &str) -> Map {
-    const SHARED: [&str; 9] = [
-        "owner",
-        "group",
-        "attributes",
-        "selevel",
-        "serole",
-        "setype",
-        "seuser",
-        "unsafe_writes",
-        "attr",
-    ];
-    let mut args: Map = context
-        .args
-        .iter()
-        .filter(|(key, _)| key.as_str().is_some_and(|key| SHARED.contains(&key)))
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect();
-    args.insert("path".into(), path.into());
-    args
-}
-
-async fn directory(context: &mut ActionContext<'_>, path: &str) -> Result<Answer, Failure> {
-    let mut args = file_args(context, path);
-    args.insert("state".into(), "directory".into());
-    if let Some(mode) = context.args.get("directory_mode") {
-        args.insert("mode".into(), mode.clone());
-    }
-    context.module("file", args).await
-}
-
-async fn link(context: &mut ActionContext<'_>, path: &str, to: &Path) -> Result<Answer, Failure> {
-    let mut args = file_args(context, path);
-    args.insert("state".into(), "link".into());
-    args.insert("src".into(), to.to_string_lossy().as_ref().into());
-    args.insert("force".into(), true.into());
-    args.insert("follow".into(), false.into());
-    context.module("file", args).await
 }
 
 /// The options of `template`: those of its own, and those `copy` has too.
