@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::AsyncRead;
 
-use crate::machine::{Algorithm, ContentId};
+use crate::machine::Algorithm;
+
+pub use crate::machine::ContentId;
 
 /// Gives out bytes that an agent asks for.
 pub trait Contents: Send + Sync {

@@ -156,6 +156,8 @@ impl Wire {
         let waiting = &self.queue[self.written..];
         self.output.write_all(waiting).await?;
         self.output.shutdown().await?;
+        // A pipe ends only when it is dropped.
+        self.output = Box::new(tokio::io::sink());
         while self.input.read(&mut self.buffer).await? > 0 {}
         Ok(())
     }

@@ -6,6 +6,7 @@
 //! the session ends. Knows no controller code.
 
 mod content;
+mod program;
 mod session;
 mod task;
 
@@ -21,6 +22,7 @@ use crate::modules;
 use session::Session;
 use task::{FindModule, Request, Worker};
 
+pub use program::run;
 pub use task::catch_panics;
 
 /// Why a session ended early.
@@ -67,7 +69,8 @@ pub fn serve(input: impl Read, output: impl Write + Send + 'static) -> Result<()
     serve_modules(input, Box::new(output), modules::find)
 }
 
-fn serve_modules(
+/// Serves with the modules that `find` knows.
+pub(super) fn serve_modules(
     input: impl Read,
     output: Box<dyn Write + Send>,
     find: FindModule,
@@ -188,6 +191,3 @@ impl<R: Read> Reader<'_, R> {
         Ok(true)
     }
 }
-
-#[cfg(test)]
-mod tests;

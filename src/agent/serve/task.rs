@@ -21,7 +21,7 @@ use crate::transaction::journal::Untracked;
 use crate::value::{Map, Value};
 
 /// Looks a module up by its short name.
-pub(super) type FindModule = fn(&str) -> Option<&'static Module>;
+pub(in crate::agent) type FindModule = fn(&str) -> Option<&'static Module>;
 
 /// Something to do for the controller.
 pub(super) struct Request {

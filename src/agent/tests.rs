@@ -1,19 +1,20 @@
 //! Both ends together, in one process, over a pair of sockets.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::*;
+use super::frame::Frame;
+use super::serve::{ServeError, catch_panics, serve, serve_modules};
 use crate::agent::client::{Agent, AgentError, FetchError, Progress};
 use crate::agent::contents::{Contents, Store};
 use crate::agent::protocol::{Call, CheckMode};
 use crate::arguments::ArgumentSpec;
 use crate::machine::{Command, Content, ContentId, Effect, Machine, NewFile};
-use crate::modules::{Module, ModuleResult, Outcome};
+use crate::modules::{self, Module, ModuleResult, Outcome};
 use crate::value::{Map, Value};
 
 static SPEC: ArgumentSpec = ArgumentSpec::new("probe", &[], &[], &[]);
