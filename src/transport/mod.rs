@@ -155,7 +155,8 @@ pub async fn connect(
     Ok(Connection { inner })
 }
 
-/// A live connection to one host; dropping it ends it and every channel on it.
+/// A live connection to one host. Dropping it ends it when the last of its channels has ended;
+/// `close` ends them all.
 #[derive(Debug)]
 pub struct Connection {
     inner: Inner,
@@ -241,9 +242,9 @@ pub type Reader = Box<dyn AsyncRead + Send + Unpin>;
 /// to be read.
 pub type Exit = Pin<Box<dyn Future<Output = Result<ExitStatus, TransportError>> + Send>>;
 
-/// One running command. Shutting `stdin` down, or dropping it, sends end of file. Dropping all four parts ends
-/// the command. Both outputs must be read or dropped: their buffers are bounded, and one full
-/// buffer holds up the whole connection.
+/// One running command. Shutting `stdin` down, or dropping it, sends end of file. Dropping all
+/// four parts ends the command. Both outputs must be read or dropped: their buffers are bounded,
+/// and one full buffer holds up the whole connection.
 pub struct Channel {
     pub stdin: Writer,
     pub stdout: Reader,

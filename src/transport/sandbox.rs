@@ -12,6 +12,7 @@ use std::net::Ipv4Addr;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use russh::keys::key::safe_rng;
 use russh::keys::{Algorithm, PrivateKey, PublicKey};
@@ -31,6 +32,7 @@ use super::{ConnectContext, Endpoint, ExitStatus, TransportError};
 /// russh cannot hold back one channel alone, so this is generous: a slow reader must not keep
 /// the other channels, or the request to end it, from being heard.
 const UNREAD: usize = 2048;
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const WINDOW: u32 = 2 << 20;
 const CHUNK: usize = 32 << 10;
 const STDERR: u32 = 1;
@@ -138,10 +140,13 @@ fn config(host_key: PrivateKey) -> Arc<server::Config> {
 }
 
 async fn accept(listener: TcpListener, config: Arc<server::Config>, guest: Guest) {
-    // A failed accept (out of descriptors) is one connection's trouble: its client will retry.
     loop {
-        if let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(attend(stream, Arc::clone(&config), guest.clone()));
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                tokio::spawn(attend(stream, Arc::clone(&config), guest.clone()));
+            }
+            // Out of descriptors: the next attempt needs some to be given back first.
+            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
         }
     }
 }

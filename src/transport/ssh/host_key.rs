@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rand::Rng;
 use russh::keys::ssh_key::certificate::CertType;
-use russh::keys::{Certificate, HashAlg, PublicKey, PublicKeyOrCertificate};
+use russh::keys::{Algorithm, Certificate, HashAlg, PublicKey, PublicKeyOrCertificate};
 
 use super::known_hosts::{self, KnownHosts, Place, Verdict};
 use super::pattern;
@@ -203,6 +203,9 @@ fn certificate_flaw(certificate: &Certificate, host: &str, now: u64) -> Option<S
     }
     if let Some((option, _)) = certificate.critical_options().iter().next() {
         return Some(format!("it demands `{option}`, which is not known"));
+    }
+    if certificate.signature().algorithm() == (Algorithm::Rsa { hash: None }) {
+        return Some("it is signed with SHA-1".to_owned());
     }
     match certificate.verify_signature() {
         Ok(()) => None,
