@@ -2,10 +2,14 @@
 
 mod agent;
 mod arrows;
+#[cfg(test)]
+mod fuzz;
+#[cfg(test)]
 mod inventory;
 #[cfg(test)]
 mod modules;
 mod template;
 #[cfg(test)]
 mod transport;
+#[cfg(test)]
 mod yaml;

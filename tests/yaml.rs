@@ -54,12 +54,11 @@ fn hostile_nesting_and_aliases_end_in_an_error() {
         error(&"- ".repeat(100_000)),
         "collections nest more than 200 deep"
     );
-    let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_string();
-    for level in 1..10 {
+    let levels = (1..10).map(|level| {
         let alias = format!("*a{}", level - 1);
-        let items = [alias.as_str(); 9].join(", ");
-        bomb.push_str(&format!("a{level}: &a{level} [{items}]\n"));
-    }
+        format!("a{level}: &a{level} [{}]\n", [alias.as_str(); 9].join(", "))
+    });
+    let bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_string() + &levels.collect::<String>();
     assert_eq!(
         error(&bomb),
         "the aliases of this document expand to more than 2000000 nodes"

@@ -474,6 +474,13 @@ impl Inventory {
         if self.groups[parent].children.contains(&child) {
             return Ok(false);
         }
+        if child == self.all() {
+            return Err(Error::content(format!(
+                "group `all` cannot be below `{}`: all groups are below it",
+                names(parent)
+            ))
+            .help("remove `all` from the `children`"));
+        }
         if self.ancestors(&[parent]).contains(&child) {
             return Err(Error::content(format!(
                 "adding group `{}` as child to `{}` creates a recursive dependency loop",

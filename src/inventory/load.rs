@@ -44,6 +44,31 @@ impl Inventory {
     }
 }
 
+/// How a text spells an inventory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    Ini,
+    Yaml,
+}
+
+impl Inventory {
+    /// Reads one text as an inventory of its own, without the files beside it.
+    pub fn read(
+        file: &Arc<SourceFile>,
+        format: Format,
+    ) -> Result<(Self, Vec<Warning>), Vec<Error>> {
+        let mut inventory = Self::default();
+        match format {
+            Format::Ini => ini::read(file, &mut inventory),
+            Format::Yaml => structure::read(&yaml::parse(file)?.root, &mut inventory),
+        }
+        .map_err(|error| vec![error])?;
+        inventory.reconcile();
+        let warnings = inventory.take_warnings();
+        Ok((inventory, warnings))
+    }
+}
+
 struct Loader<'a> {
     options: &'a InventoryOptions,
     ignored: Vec<Pattern>,

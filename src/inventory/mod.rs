@@ -27,6 +27,7 @@ use crate::vault::Secrets;
 use crate::yaml::ReadOptions;
 
 pub use graph::{Group, Host, Inventory};
+pub use load::Format;
 pub use pattern::{Limit, NO_TARGETS, Order, Selection};
 pub use report::{Listing, graph_text, host_variables, list, list_yaml};
 pub use variables::{Entity, VariableFiles};

@@ -4,6 +4,7 @@
 //! of playbooks, templates, secrets or the file system.
 
 mod construct;
+mod digestible;
 mod emitter;
 mod hint;
 mod json;

@@ -6,10 +6,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use libyaml_safer::{Encoding, Event, EventData, Parser};
+use libyaml_safer::{Encoding, Event, EventData, Parser, ScalarStyle};
 
 use super::construct::{self, Constructed};
-use super::{Document, DuplicateKeys, ReadOptions, hint};
+use super::{Document, DuplicateKeys, ReadOptions, digestible, hint};
 use crate::error::Error;
 use crate::node::{Kind, Node};
 use crate::source::{Mark, SourceFile};
@@ -38,7 +38,11 @@ pub(super) fn read(
         return Err(vec![error]);
     }
     let mut reader = Reader::new(file, dialect, single);
-    let mut bytes = text.as_bytes();
+    let digestible = digestible::text(text);
+    if !text.ends_with('\n') {
+        reader.added_break = digestible.len().checked_sub(1);
+    }
+    let mut bytes = digestible.as_bytes();
     let mut parser: Parser<&mut &[u8]> = Parser::new();
     parser.set_encoding(Encoding::Utf8);
     parser.set_input_string(&mut bytes);
@@ -96,6 +100,8 @@ struct Reader<'file> {
     file: &'file Arc<SourceFile>,
     dialect: Dialect,
     single: bool,
+    /// The byte of a line break that was put at the end of the text.
+    added_break: Option<usize>,
     open: Vec<Open>,
     anchors: HashMap<String, Anchor>,
     warnings: Vec<(String, Mark)>,
@@ -109,6 +115,7 @@ impl<'file> Reader<'file> {
             file,
             dialect,
             single,
+            added_break: None,
             open: Vec::new(),
             anchors: HashMap::new(),
             warnings: Vec::new(),
@@ -130,10 +137,15 @@ impl<'file> Reader<'file> {
             EventData::Scalar {
                 anchor,
                 tag,
-                value,
+                mut value,
                 plain_implicit,
+                style,
                 ..
             } => {
+                let is_block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
+                if is_block && self.ends_in_added_break(&event.end_mark, &value) {
+                    value.pop();
+                }
                 self.declare(anchor.as_deref(), &mark)?;
                 let tag = real_tag(tag);
                 let part = self.scalar(&value, plain_implicit, tag.as_deref(), &mark);
@@ -153,6 +165,22 @@ impl<'file> Reader<'file> {
             | EventData::DocumentEnd { .. } => {}
         }
         Ok(())
+    }
+
+    /// Tells whether a block scalar took the line break that the text itself does not have.
+    fn ends_in_added_break(&self, end: &libyaml_safer::Mark, value: &str) -> bool {
+        let end = usize::try_from(end.index).unwrap_or(usize::MAX);
+        let Some(lines) = value.strip_suffix('\n') else {
+            return false;
+        };
+        // Of a last line of blanks alone the scalar may have nothing, not even the break.
+        let is_blank = |text: &str| {
+            text.rsplit('\n')
+                .next()
+                .is_none_or(|line| line.trim().is_empty())
+        };
+        let is_taken = !is_blank(&self.file.text) || is_blank(lines);
+        is_taken && self.added_break.is_some_and(|added| end >= added)
     }
 
     /// Notes an anchor whose node is not finished yet.
