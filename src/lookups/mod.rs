@@ -327,7 +327,7 @@ mod tests {
         );
         assert_eq!(
             fixture.render("{{ lookup('file', '{{ 'a' }}.txt') }}"),
-            "! Syntax error in template: expected token ',', got 'identifier'"
+            "! Syntax error in template: expected token ',', got 'a'"
         );
         assert_eq!(
             fixture

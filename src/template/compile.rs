@@ -16,7 +16,7 @@ use super::syntax::{
 };
 use super::{checks, filters, is_template};
 use crate::error::nearest;
-use crate::value::Value;
+use crate::value::{Value, repr};
 
 /// How a text is to be read.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -48,6 +48,10 @@ pub(super) fn compile(source: &str, mode: &Mode) -> Compiled<Program> {
         reads_varargs: false,
         reads_kwargs: false,
         lookups: Vec::new(),
+        kind: match mode {
+            Mode::Condition | Mode::Expression => "expression",
+            Mode::Value | Mode::File(_) => "template",
+        },
     };
     let body = match mode {
         Mode::Condition => {
@@ -102,9 +106,16 @@ fn syntax_config(overrides: &Overrides, source: &str) -> Compiled<SyntaxConfig> 
 }
 
 fn parse_error(error: &minijinja::Error, source: &str, is_expression: bool) -> SyntaxError {
-    let detail = error
-        .detail()
-        .map_or_else(|| error.kind().to_string(), in_jinjas_words);
+    let token = error.range().and_then(|range| source.get(range));
+    let detail = match error.detail() {
+        Some("unexpected character") => {
+            let at = error.range().map_or(0, |range| range.start);
+            let character = source.get(at..).and_then(|rest| rest.chars().next());
+            format!("unexpected char {} at {at}", quoted(character))
+        }
+        Some(detail) => in_jinjas_words(detail, token),
+        None => error.kind().to_string(),
+    };
     let kind = if is_expression {
         "expression"
     } else {
@@ -136,9 +147,18 @@ fn parse_error(error: &minijinja::Error, source: &str, is_expression: bool) -> S
     }
 }
 
-/// Words a syntax error as Jinja words it.
-fn in_jinjas_words(detail: &str) -> String {
+/// Returns Python's `repr` of a character.
+fn quoted(character: Option<char>) -> String {
+    repr(&character.map(String::from).unwrap_or_default().into())
+}
+
+/// Words a syntax error as Jinja words it; `found` is the text of the token it stumbled over.
+fn in_jinjas_words(detail: &str, found: Option<&str>) -> String {
     let token = |token: &str| match token {
+        "identifier" | "string" | "integer" | "float" => {
+            let text = found.unwrap_or(token).trim_matches(['\'', '"']);
+            if text.is_empty() { token } else { text }.to_owned()
+        }
         "end of variable block" => "end of print statement".to_owned(),
         "end of block" => "end of statement block".to_owned(),
         "end of input" => "end of template".to_owned(),
@@ -154,7 +174,11 @@ fn in_jinjas_words(detail: &str) -> String {
         Some(("end of input", "end of block")) => "Unexpected end of template.".into(),
         Some((got, "expression")) => format!("unexpected '{}'", token(got)),
         Some((got, wanted)) => {
-            format!("expected token '{}', got '{}'", token(wanted), token(got))
+            let wanted = match wanted {
+                "identifier" => "name".to_owned(),
+                wanted => token(wanted),
+            };
+            format!("expected token '{wanted}', got '{}'", token(got))
         }
         None if unexpected.contains(' ') && !unexpected.starts_with("end of ") => detail.to_owned(),
         None => format!("unexpected '{}'", token(unexpected)),
@@ -175,6 +199,8 @@ struct Compiler {
     reads_varargs: bool,
     reads_kwargs: bool,
     lookups: Vec<(Arc<str>, Place)>,
+    /// `template` or `expression`, as errors call it.
+    kind: &'static str,
 }
 
 impl Compiler {
@@ -332,7 +358,7 @@ impl Compiler {
     fn filter(&mut self, filter: &ast::Filter<'_>, span: Span) -> Compiled<FilterUse> {
         Ok(FilterUse {
             filter: filters::find(filter.name)
-                .ok_or_else(|| unknown("filter", filter.name, filters::names(), span))?,
+                .ok_or_else(|| self.unknown("filter", filter.name, filters::names(), span))?,
             arguments: self.arguments(&filter.args)?,
             place: place(span),
         })
@@ -439,7 +465,7 @@ impl Compiler {
             }
             ast::Expr::Test(test) => Expression::Test {
                 check: checks::find(test.name)
-                    .ok_or_else(|| unknown("test", test.name, checks::names(), test.span()))?,
+                    .ok_or_else(|| self.unknown("test", test.name, checks::names(), test.span()))?,
                 subject: self.boxed(&test.expr)?,
                 arguments: self.arguments(&test.args)?,
                 place: at,
@@ -463,6 +489,20 @@ impl Compiler {
                     .collect::<Compiled<_>>()?,
             ),
         })
+    }
+
+    fn unknown<'a>(
+        &self,
+        what: &str,
+        name: &str,
+        known: impl Iterator<Item = &'a str>,
+        span: Span,
+    ) -> SyntaxError {
+        SyntaxError {
+            message: format!("Syntax error in {}: No {what} named '{name}'.", self.kind),
+            place: Some(place(span)),
+            help: nearest(name, known).map(|near| format!("did you mean `{near}`?")),
+        }
     }
 
     fn bound(&mut self, bound: Option<&ast::Expr<'_>>) -> Compiled<Expression> {
@@ -545,18 +585,5 @@ fn text_data(raw: &str) -> Arc<str> {
         raw.replace("\r\n", "\n").replace('\r', "\n").into()
     } else {
         raw.into()
-    }
-}
-
-fn unknown<'a>(
-    kind: &str,
-    name: &str,
-    known: impl Iterator<Item = &'a str>,
-    span: Span,
-) -> SyntaxError {
-    SyntaxError {
-        message: format!("Syntax error in template: No {kind} named '{name}'."),
-        place: Some(place(span)),
-        help: nearest(name, known).map(|near| format!("did you mean `{near}`?")),
     }
 }

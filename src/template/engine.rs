@@ -12,9 +12,9 @@ use super::finish::Finish;
 use super::header::{Overrides, has_header};
 use super::run::Run;
 use super::runtime::{Evaluated, Fault, Origin, Val, Words};
-use super::scope::Scope;
+use super::scope::{Binding, Scope};
 use super::services::{LookupError, Services};
-use super::syntax::Program;
+use super::syntax::{Body, Expression, Program, Statement};
 use super::{TemplateError, is_template, lookup};
 use crate::error::Error;
 use crate::node::{Kind, Node};
@@ -183,6 +183,9 @@ impl Engine {
             .apply_header(&file.text)
             .map_err(|message| in_file(format!("Syntax error in template: {message}")))?;
         let skipped = u32::from(has_header(&file.text));
+        if skipped == 0 && overrides.delimiters.first_start(&file.text).is_none() {
+            return Ok(file.text.as_str().into());
+        }
         let newline = Arc::clone(&overrides.newline);
         let run = Run::new(self, scope);
         let origin = Rc::new(Origin::File(Arc::clone(file), skipped));
@@ -320,21 +323,54 @@ fn compile_with_header(text: &str) -> Result<Program, SyntaxError> {
     compile(body, &Mode::File(Arc::new(overrides)))
 }
 
-/// Evaluates a condition's text; `None` when it turns out to be empty.
+/// Evaluates a condition's text; `None` when it turns out to be empty. A condition that is one
+/// template gives its answer, or names the variable whose source text is the condition.
 fn conditional(run: &Run<'_>, text: &str, origin: &Rc<Origin>) -> Evaluated<Option<Value>> {
     let mut expression: Arc<str> = text.into();
+    let mut origin = Rc::clone(origin);
     if is_all_template(text) {
-        let val = run.evaluate(&expression, &Mode::Value, origin, None)?;
+        let val = run.evaluate(&expression, &Mode::Value, &origin, None)?;
         match run.finish(&val)? {
-            Some(Value::String(inner)) => expression = inner.trim().into(),
+            Some(Value::String(answer)) if answer.trim().is_empty() => return Ok(None),
+            Some(Value::String(_)) => {}
             other => return Ok(other.filter(|value| !matches!(value, Value::Null))),
         }
-        if expression.is_empty() {
-            return Ok(None);
-        }
+        let program = run.program(&expression, &Mode::Value, &origin)?;
+        let Some(node) = named_source(&program, run.scope) else {
+            return Err(run.fault(
+                Words::Failure("Encountered untrusted template or expression.".into()),
+                &origin,
+                None,
+            ));
+        };
+        expression = node.as_str().unwrap_or_default().trim().into();
+        origin = Rc::new(Origin::Node(node));
     }
-    let val = run.evaluate(&expression, &Mode::Condition, origin, None)?;
+    let val = run.evaluate(&expression, &Mode::Condition, &origin, None)?;
     Ok(Some(run.finish(&val)?.unwrap_or_default()))
+}
+
+/// Returns the source text that a template names and nothing else; data is never source.
+fn named_source(program: &Program, scope: &dyn Scope) -> Option<Node> {
+    let Body::Template(statements) = &program.body else {
+        return None;
+    };
+    match &statements[..] {
+        [Statement::Print(expression)] => source_at(expression, scope)
+            .filter(|node| matches!(&node.kind, Kind::Text(text) if !is_template(text))),
+        _ => None,
+    }
+}
+
+fn source_at(expression: &Expression, scope: &dyn Scope) -> Option<Node> {
+    match expression {
+        Expression::Name(name, _) => match scope.get(name)? {
+            Binding::Source(node) => Some(node),
+            _ => None,
+        },
+        Expression::Attribute(owner, name, _) => source_at(owner, scope)?.get(name).cloned(),
+        _ => None,
+    }
 }
 
 /// Tells whether a condition is wrapped in template markers as a whole.
@@ -363,7 +399,7 @@ mod tests {
 
     use super::*;
     use crate::source::Mark;
-    use crate::template::{Binding, Isolated};
+    use crate::template::Isolated;
 
     fn source(text: &str) -> Node {
         let file = SourceFile::new("a.yml", format!("x: {text}\n"));
@@ -459,6 +495,25 @@ mod tests {
                 .unwrap_err()
                 .message,
             "Conditional result (True) was derived from value of type 'str' at 'a.yml:1:4'. Conditionals must have a boolean result."
+        );
+    }
+
+    #[test]
+    fn a_condition_never_runs_data_as_code() {
+        let engine = Engine::new(Arc::new(Isolated));
+        let mut scope = scope();
+        scope.insert("indirect".into(), Binding::Source(source("n == 1")));
+        scope.insert("reply".into(), Binding::from("n == 1"));
+        assert_eq!(
+            engine.condition(&source("{{ indirect }}"), &scope),
+            Ok(true)
+        );
+        assert_eq!(
+            engine
+                .condition(&source("{{ reply }}"), &scope)
+                .unwrap_err()
+                .message,
+            "Encountered untrusted template or expression."
         );
     }
 

@@ -247,6 +247,11 @@ impl Frame<'_> {
     ) -> Evaluated {
         let mut left = self.expression(first)?;
         for (comparison, next) in rest {
+            if let Val::Undefined(fault) = &left
+                && !matches!(comparison, Comparison::In | Comparison::NotIn)
+            {
+                return Err(Rc::clone(fault));
+            }
             let right = self.expression(next)?;
             if !operators::compares(self, *comparison, &left, &right, place)? {
                 return Ok(false.into());

@@ -217,7 +217,11 @@ pub(super) fn compares(
     right: &Val,
     place: Place,
 ) -> Evaluated<bool> {
-    for operand in [left, right] {
+    let operands = match comparison {
+        Comparison::In | Comparison::NotIn => [right, left],
+        _ => [left, right],
+    };
+    for operand in operands {
         if let Val::Undefined(fault) = operand {
             return Err(Rc::clone(fault));
         }

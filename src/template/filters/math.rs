@@ -22,7 +22,7 @@ pub(super) const FILTERS: &[Filter] = &[
     }),
     data("round", "precision method", round),
     data("log", "base", |call| {
-        let number = float(&call.input).ok_or("log() can only be used on numbers")?;
+        let number = real(&call.input, "log")?;
         if number <= 0.0 {
             return Err("math domain error".into());
         }
@@ -31,19 +31,21 @@ pub(super) const FILTERS: &[Filter] = &[
             Some(Value::Int(10)) => number.log10().into(),
             Some(Value::Int(2)) => number.log2().into(),
             Some(base) => {
-                let base = float(base).ok_or("log() can only be used on numbers")?;
+                let base = real(base, "log")?;
                 (number.ln() / base.ln()).into()
             }
         })
     }),
     data("pow", "y!", |call| {
-        let wrong = "pow() can only be used on numbers";
-        let number = float(&call.input).ok_or(wrong)?;
-        Ok(number.powf(float(call.required(0)).ok_or(wrong)?).into())
+        let number = real(&call.input, "pow")?;
+        Ok(number.powf(real(call.required(0), "pow")?).into())
     }),
     data("root", "base", |call| {
         let wrong = "root() can only be used on numbers";
-        let number = float(&call.input).filter(|n| *n >= 0.0).ok_or(wrong)?;
+        let number = real(&call.input, "root")?;
+        if number < 0.0 {
+            return Err(format!("{wrong}: math domain error"));
+        }
         Ok(match call.get(0) {
             None | Some(Value::Int(2)) => number.sqrt().into(),
             Some(base) => {
@@ -57,6 +59,16 @@ pub(super) const FILTERS: &[Filter] = &[
     running("random", "start step seed", random),
     running("shuffle", "seed", shuffle),
 ];
+
+/// Returns a number of any kind; the error names the filter.
+fn real(value: &Value, filter: &str) -> Result<f64, String> {
+    float(value).ok_or_else(|| {
+        format!(
+            "{filter}() can only be used on numbers: must be real number, not {}",
+            value.python_type()
+        )
+    })
+}
 
 fn float(value: &Value) -> Option<f64> {
     Number::of(value).map(Number::to_f64)
