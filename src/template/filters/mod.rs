@@ -6,6 +6,7 @@
 mod collections;
 mod crypto;
 mod math;
+mod network;
 mod paths;
 pub(super) mod regex;
 mod selection;
@@ -76,10 +77,11 @@ impl Filter {
     }
 }
 
-const FAMILIES: [&[Filter]; 10] = [
+const FAMILIES: [&[Filter]; 11] = [
     collections::FILTERS,
     crypto::FILTERS,
     math::FILTERS,
+    network::FILTERS,
     paths::FILTERS,
     regex::FILTERS,
     selection::FILTERS,
