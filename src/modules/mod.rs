@@ -4,6 +4,7 @@
 //! never templates and knows no controller.
 
 mod apt;
+mod archive;
 mod blockinfile;
 mod command;
 mod copy;
@@ -15,6 +16,7 @@ mod file;
 mod find;
 mod glob;
 mod group;
+mod http;
 mod init_scripts;
 mod invocation;
 mod lineinfile;
@@ -33,6 +35,7 @@ mod systemd;
 mod tempfile;
 #[cfg(test)]
 mod testing;
+mod unarchive;
 mod user;
 
 use crate::arguments::ArgumentSpec;
@@ -85,6 +88,7 @@ const MODULES: &[Module] = &[
     module!(stat, StatArgs),
     module!(systemd, SystemdArgs),
     module!(tempfile, TempfileArgs),
+    module!(unarchive, UnarchiveArgs),
     module!(user, UserArgs),
 ];
 

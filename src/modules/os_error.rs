@@ -12,7 +12,12 @@ pub(super) fn os_error(error: &MachineError) -> String {
 
 /// Returns an error number about a path as Python prints it.
 pub(super) fn errno_text(errno: i32, path: &str) -> String {
+    format!("{}: b'{path}'", errno_reason(errno))
+}
+
+/// Returns an error number as Python prints it.
+pub(super) fn errno_reason(errno: i32) -> String {
     let text = std::io::Error::from_raw_os_error(errno).to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
-    format!("[Errno {errno}] {text}: b'{path}'")
+    format!("[Errno {errno}] {text}")
 }
