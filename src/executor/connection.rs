@@ -2,28 +2,33 @@
 //! them.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{Mutex, OnceCell};
 
+use super::actions::quoted;
 use super::content::Contents;
 use super::failure::Failure;
 use super::options::RunOptions;
-use super::session::{Connector, ModuleCall, Pending, RawOutput, Session, Target};
+use super::session::{Become, Connector, ModuleCall, Pending, RawOutput, Session, Target};
+use crate::agent::bootstrap::{self, CommandLine, Launch, Method, StartError, Streams};
 use crate::agent::client::{Agent, FetchError, Progress};
 use crate::agent::protocol::Call;
 use crate::event::Event;
-use crate::transport::{self, Channel, ConnectContext, Connection, ConnectionKind, Endpoint};
+use crate::transport::{
+    self, Channel, ConnectContext, Connection, ConnectionKind, Endpoint, Secret,
+};
 use crate::value::Map;
 
 type Shared = Arc<OnceCell<Arc<Connection>>>;
 
 /// Starts agents on hosts.
 pub(super) struct Agents {
-    agent: PathBuf,
+    executables: bootstrap::Agents,
     context: ConnectContext,
     events: UnboundedSender<Event>,
     connections: Mutex<HashMap<String, Shared>>,
@@ -36,7 +41,7 @@ impl Agents {
         events: UnboundedSender<Event>,
     ) -> Self {
         Self {
-            agent: options.agent.clone(),
+            executables: bootstrap::Agents::new(&options.agent, &options.other_agents),
             context,
             events,
             connections: Mutex::default(),
@@ -74,23 +79,81 @@ impl Agents {
         }
     }
 
-    async fn channel(&self, endpoint: &Endpoint, command: &str) -> Result<Channel, Failure> {
+    async fn channel(
+        &self,
+        endpoint: &Endpoint,
+        command: &str,
+        terminal: bool,
+    ) -> Result<Channel, Failure> {
         let connection = self.connection(endpoint).await?;
-        connection
-            .exec(command)
-            .await
-            .map_err(|error| unreachable(&error))
+        let channel = if terminal {
+            connection.exec_in_terminal(command).await
+        } else {
+            connection.exec(command).await
+        };
+        channel.map_err(|error| unreachable(&error))
     }
 
     async fn start(&self, target: &Target) -> Result<Agent, Failure> {
-        let command = match target.endpoint.kind {
-            ConnectionKind::Local => format!("exec {} agent", quoted(&self.agent)),
-            _ => String::new(),
+        let launch = Launch {
+            agents: self.executables.clone(),
+            local: target.endpoint.kind == ConnectionKind::Local,
+            patience: target.endpoint.timeout.max(LEAST_PATIENCE),
         };
-        let channel = self.channel(&target.endpoint, &command).await?;
-        Agent::start(channel.stdout, channel.stdin, Some(channel.stderr), &[])
+        let r#become = target.become_user.as_ref().map(known_become).transpose()?;
+        let open = |command: CommandLine| async move {
+            let channel = self
+                .channel(&target.endpoint, &command.text, command.terminal)
+                .await?;
+            Ok(Streams {
+                stdin: channel.stdin,
+                stdout: channel.stdout,
+                stderr: channel.stderr,
+            })
+        };
+        // Boxed: a start is rare, and its future is large.
+        Box::pin(launch.start(r#become.as_ref(), open))
             .await
-            .map_err(|error| Failure::unreachable(error.to_string()))
+            .map_err(not_started)
+    }
+}
+
+/// How long an agent may be silent while it starts, at least: slow hosts need it.
+const LEAST_PATIENCE: Duration = Duration::from_secs(30);
+
+fn known_become(wanted: &Become) -> Result<bootstrap::Become, Failure> {
+    let method = Method::named(&wanted.method).ok_or_else(|| {
+        let name = &wanted.method;
+        let known = Method::ALL.map(Method::name).join(", ");
+        Failure::action(format!(
+            "Invalid become method specified, could not find matching plugin: '{name}'."
+        ))
+        .help(format!("use one of: {known}"))
+    })?;
+    Ok(bootstrap::Become {
+        method,
+        user: wanted.user.clone(),
+        executable: wanted.executable.clone(),
+        flags: wanted.flags.clone(),
+        password: wanted
+            .password
+            .as_ref()
+            .map(|secret| secret.expose().to_owned()),
+    })
+}
+
+/// Tells why no agent came to life: a refused become fails the task, anything else the host.
+fn not_started(error: StartError<Failure>) -> Failure {
+    let help = error.help();
+    let is_become = error.is_become();
+    let failure = match error {
+        StartError::Open(failure) => return failure,
+        other if is_become => Failure::action(other.to_string()),
+        other => Failure::unreachable(other.to_string()),
+    };
+    match help {
+        Some(help) => failure.help(help),
+        None => failure,
     }
 }
 
@@ -98,12 +161,42 @@ fn key(endpoint: &Endpoint) -> String {
     format!("{endpoint:?}")
 }
 
-fn quoted(path: &Path) -> String {
-    format!("'{}'", path.display().to_string().replace('\'', "'\"'\"'"))
-}
-
 fn unreachable(error: &transport::TransportError) -> Failure {
     Failure::unreachable(error.to_string())
+}
+
+/// Returns the command as the user to become runs it, and the password it will ask for.
+fn as_user<'t>(target: &'t Target, command: &str) -> Result<(String, Option<&'t Secret>), Failure> {
+    let Some(wanted) = &target.become_user else {
+        return Ok((command.to_owned(), None));
+    };
+    let user = quoted(&wanted.user);
+    let shell = format!("/bin/sh -c {}", quoted(command));
+    let program = wanted.executable.as_deref().unwrap_or(&wanted.method);
+    let flags = wanted.flags.as_deref();
+    match (wanted.method.as_str(), &wanted.password) {
+        ("sudo", None) => {
+            let flags = flags.unwrap_or("-H -S -n");
+            Ok((format!("{program} {flags} -u {user} {shell}"), None))
+        }
+        ("sudo", Some(password)) => {
+            let flags = flags.unwrap_or("-H -S").replace("-n", "");
+            let command = format!("{program} {flags} -p '' -u {user} {shell}");
+            Ok((command, Some(password)))
+        }
+        ("doas", None) => {
+            let flags = flags.unwrap_or("-n");
+            Ok((format!("{program} {flags} -u {user} {shell}"), None))
+        }
+        ("runuser", _) => {
+            let flags = flags.unwrap_or_default();
+            Ok((format!("{program} {flags} -u {user} -- {shell}"), None))
+        }
+        (method, _) => Err(Failure::action(format!(
+            "raw cannot become another user by `{method}` here"
+        ))
+        .help("use sudo, or a module other than raw")),
+    }
 }
 
 impl Connector for Agents {
@@ -120,7 +213,13 @@ impl Connector for Agents {
         command: &'a str,
     ) -> Pending<'a, Result<RawOutput, Failure>> {
         Box::pin(async move {
-            let mut channel = self.channel(&target.endpoint, command).await?;
+            let (command, typed) = as_user(target, command)?;
+            let mut channel = self.channel(&target.endpoint, &command, false).await?;
+            if let Some(password) = typed {
+                let line = format!("{}\n", password.expose());
+                // A program that reads no password leaves it; its own failure tells more.
+                channel.stdin.write_all(line.as_bytes()).await.ok();
+            }
             drop(channel.stdin);
             let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
             let (out, err, exit) = tokio::join!(

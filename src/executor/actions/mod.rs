@@ -30,6 +30,7 @@ use crate::value::{Map, Value};
 
 pub(super) use arguments::argument;
 pub(super) use context::ActionContext;
+pub(super) use raw::quoted;
 
 /// What an action or a module answered.
 #[derive(Clone, Debug, Default)]
