@@ -205,6 +205,15 @@ fn wrong_tasks_are_named_at_their_place_with_the_nearest_name() {
              not be one)",
         ),
         (
+            "    - debug:\n      loop_control:\n",
+            "site.yml:4:20 `loop_control` must be a dictionary, not nothing (it may hold templates, \
+             but not be one)",
+        ),
+        (
+            "    - debug:\n      module_defaults: {group/awx: {}}\n",
+            "site.yml:4:25 `module_defaults` knows no group `awx` (did you mean `aws`?)",
+        ),
+        (
             "    - debug:\n      when: a ==\n",
             "site.yml:4:13 `a ==` is no condition",
         ),
@@ -252,8 +261,9 @@ fn wrong_tasks_are_named_at_their_place_with_the_nearest_name() {
             "site.yml:3:21 'nope' is undefined (a static import is resolved before any host is \
              known: its name may only use `vars`, `vars_files` and extra variables)",
         ),
+        ("    -\n    - always: []\n", ""),
         (
-            "    - rescue: []\n",
+            "    - rescue: [{debug: }]\n",
             "site.yml:3:7 `rescue` stands without a `block`",
         ),
         (
@@ -279,7 +289,7 @@ fn wrong_tasks_are_named_at_their_place_with_the_nearest_name() {
         ),
     ] {
         let mut found = task_errors(tasks);
-        let mut expected: Vec<_> = expected.split('\n').map(str::to_owned).collect();
+        let mut expected: Vec<_> = expected.lines().map(str::to_owned).collect();
         found.sort();
         expected.sort();
         assert_eq!(found, expected, "{tasks}");
@@ -344,6 +354,10 @@ fn wrong_plays_are_named_at_their_place() {
             "- hosts: all\n  vars_prompt: [{nam: x}]\n",
             "site.yml:2:17 an entry of `vars_prompt` has no `name`\n\
              site.yml:2:18 `nam` is not a key of `vars_prompt` (did you mean `name`?)",
+        ),
+        (
+            "- hosts: all\n  vars_files: [{a: b}]\n",
+            "site.yml:2:16 a name in `vars_files` must be text, not a dictionary",
         ),
         (
             "- hosts: all\n  roles: web\n",

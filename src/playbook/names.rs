@@ -96,6 +96,11 @@ const BUILTIN: &[&str] = &[
     "yum_repository",
 ];
 
+/// The groups of `module_defaults` that ansible-core defines; all are of other collections.
+pub(super) const DEFAULTS_GROUPS: &[&str] = &[
+    "acme", "aws", "azure", "cpm", "docker", "gcp", "k8s", "os", "ovirt", "vmware",
+];
+
 /// What a written module name stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Meaning {

@@ -333,11 +333,26 @@ impl<'a> Loading<'a> {
             };
             for (name, options) in pairs {
                 let written = name.to_value().to_string();
-                if !written.starts_with("group/") {
-                    self.check_module_name(name, &written);
+                match written.strip_prefix("group/") {
+                    Some(group) => self.check_group(name, group),
+                    None => self.check_module_name(name, &written),
                 }
                 self.check_templates(options);
             }
+        }
+    }
+
+    /// Reports a group of `module_defaults` that is none of ansible-core's; those of collections
+    /// are not known here.
+    fn check_group(&mut self, at: &Node, group: &str) {
+        let unknown = super::names::core_name(group)
+            .filter(|short| !super::names::DEFAULTS_GROUPS.contains(short));
+        if let Some(short) = unknown {
+            self.error(
+                Error::content(format!("`module_defaults` knows no group `{group}`"))
+                    .at(&at.mark)
+                    .suggest(short, super::names::DEFAULTS_GROUPS.iter().copied()),
+            );
         }
     }
 

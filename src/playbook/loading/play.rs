@@ -169,7 +169,7 @@ impl Loading<'_> {
         let keywords = self.play_keywords(pairs);
         let hosts = self.hosts(entry, pairs);
         self.check_play_choices(pairs);
-        let vars_files = given(pairs, "vars_files").map(as_items).unwrap_or_default();
+        let vars_files = self.vars_files(given(pairs, "vars_files"));
         let vars_prompt = self.vars_prompt(given(pairs, "vars_prompt"));
         let mut vars = Vars::clone(&self.vars(given(pairs, "vars")));
         vars.extend(import.map(|values| values.vars.clone()).unwrap_or_default());
@@ -318,6 +318,22 @@ impl Loading<'_> {
                 &["linear", "free", "host_pinned", "debug"],
             );
         }
+    }
+
+    fn vars_files(&mut self, node: Option<&Node>) -> Vec<Node> {
+        let entries = node.map(as_items).unwrap_or_default();
+        for name in entries.iter().flat_map(as_items) {
+            if !matches!(name.kind, Kind::Text(_) | Kind::Unsafe(_)) {
+                self.wrong(
+                    &name,
+                    format!(
+                        "a name in `vars_files` must be text, not {}",
+                        name.kind_name()
+                    ),
+                );
+            }
+        }
+        entries
     }
 
     fn vars_prompt(&mut self, node: Option<&Node>) -> Vec<VarsPrompt> {

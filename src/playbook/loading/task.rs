@@ -50,8 +50,10 @@ impl Loading<'_> {
         }
         let register = value(Keyword::Register).and_then(|name| self.register(&name));
         let loop_over = self.loop_of(pairs);
-        let loop_control = value(Keyword::LoopControl)
-            .map(|control| self.loop_control(&control))
+        // Even an empty one is refused, as Ansible does.
+        let loop_control = entry
+            .get(Keyword::LoopControl.name())
+            .map(|control| self.loop_control(control))
             .unwrap_or_default();
         let listen = value(Keyword::Listen).map_or_else(Vec::new, |topics| self.listen(&topics));
         let (name, retries, delay) = (

@@ -19,7 +19,9 @@ impl Loading<'_> {
         let mut items = Vec::new();
         match &list.kind {
             Kind::List(entries) => {
-                for entry in entries.iter() {
+                // A lone dash is nothing, but in a block it is an error: as in Ansible.
+                let in_block = matches!(around.layer.kind, LayerKind::Block);
+                for entry in entries.iter().filter(|entry| in_block || !entry.is_null()) {
                     self.item(entry, around, &mut items);
                 }
             }
@@ -105,10 +107,12 @@ impl Loading<'_> {
             None => Vec::new(),
         };
         let (block, rescue, always) = (part("block"), part("rescue"), part("always"));
-        if let (None, Some((key, _))) = (
-            entry.entry("block"),
-            entry.entry("rescue").or_else(|| entry.entry("always")),
-        ) {
+        let is_filled =
+            |list: &&(Node, Node)| list.1.as_list().is_some_and(|list| !list.is_empty());
+        let other = ["rescue", "always"]
+            .iter()
+            .find_map(|key| entry.entry(key).filter(is_filled));
+        if let (None, Some((key, _))) = (entry.entry("block"), other) {
             let name = key.to_value();
             self.wrong(key, format!("`{name}` stands without a `block`"));
             return None;
