@@ -4,11 +4,17 @@
 //! lines of 80. Pure: where passwords come from and which files are touched is others'.
 
 mod cipher;
+mod files;
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::error::Error;
+
+pub use files::{
+    Key, VaultFiles, create_file, decrypt_file, edit_file, encrypt_file, encrypt_string,
+    rekey_file, view_file,
+};
 
 const HEADER: &str = "$ANSIBLE_VAULT";
 const CIPHER: &str = "AES256";
