@@ -634,6 +634,30 @@ fn roles_run_after_their_dependencies_and_before_the_tasks() {
 }
 
 #[test]
+fn a_variable_with_a_reserved_name_draws_a_warning_once() {
+    let playbook = load(&[
+        (
+            "site.yml",
+            "- hosts: all\n  vars: {query: x}\n  roles: [a, a]\n",
+        ),
+        ("roles/a/defaults/main.yml", "fine: 1\nname: x\n"),
+    ])
+    .expect("reserved names are allowed");
+    let warnings: Vec<_> = playbook
+        .warnings
+        .iter()
+        .map(|(text, mark)| format!("{mark} {text}"))
+        .collect();
+    assert_eq!(
+        warnings,
+        [
+            "site.yml:2:10 Found variable using reserved name 'query'.",
+            "roles/a/defaults/main.yml:2:1 Found variable using reserved name 'name'.",
+        ]
+    );
+}
+
+#[test]
 fn a_circle_of_roles_is_named() {
     assert_eq!(
         errors(&[

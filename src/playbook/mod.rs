@@ -10,6 +10,7 @@ mod layer;
 mod loading;
 mod names;
 mod play;
+mod reserved;
 mod role;
 mod search;
 mod split;
@@ -27,6 +28,7 @@ pub use loading::{
     IncludedRole, RoleRequest, include_role, include_tasks, is_variable_name, load, variables_of,
 };
 pub use play::{Block, Item, Play, Playbook, VarsPrompt};
+pub use reserved::is_reserved;
 pub use role::Role;
 pub use search::{TaskPart, absolute, normal, task_file, variable_files};
 pub use split::{KeyValues, key_values, words};

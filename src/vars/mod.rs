@@ -12,7 +12,6 @@ mod layers;
 mod magic;
 mod merge;
 mod names;
-mod reserved;
 mod scope;
 mod state;
 
@@ -22,7 +21,6 @@ pub use ladder::Rung;
 pub use layers::Layer;
 pub use magic::Constants;
 pub use names::StaticNames;
-pub use reserved::is_reserved;
 pub use scope::TaskScope;
 pub use state::{HostVariables, PlayState, Settings, Snapshot, Variables};
 

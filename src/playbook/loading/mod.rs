@@ -11,7 +11,7 @@ mod task;
 mod tasks;
 mod variables;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -86,8 +86,10 @@ impl<'a> Loading<'a> {
     }
 
     /// Returns what was loaded, or the errors in order, each once.
-    fn finish<T>(self, value: impl FnOnce(Vec<(String, Mark)>) -> T) -> Result<T, Vec<Error>> {
+    fn finish<T>(mut self, value: impl FnOnce(Vec<(String, Mark)>) -> T) -> Result<T, Vec<Error>> {
         if self.errors.is_empty() {
+            let mut told = HashSet::new();
+            self.warnings.retain(|warning| told.insert(warning.clone()));
             return Ok(value(self.warnings));
         }
         let mut order: Vec<String> = Vec::new();

@@ -4,11 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::super::layer::{Layer, LayerKind, Vars};
+use super::super::reserved::is_reserved;
 use super::super::vars_file;
 use super::{Around, Loading, as_items};
 use crate::error::Error;
 use crate::node::{Kind, Node};
 use crate::source::Mark;
+use crate::value::repr;
 
 /// Names Jinja keeps for itself.
 const JINJA_NAMES: &[&str] = &["true", "false", "none", "True", "False", "None", "not"];
@@ -63,12 +65,30 @@ impl Loading<'_> {
         for (key, value) in pairs {
             match key.as_str().filter(|name| is_variable_name(name)) {
                 Some(name) => {
+                    self.warn_if_reserved(key);
                     variables.insert(name.into(), value.clone());
                 }
                 None => self.wrong_name(key),
             }
         }
         Arc::new(variables)
+    }
+
+    /// Warns of a variable that hides a keyword or what templates call.
+    fn warn_if_reserved(&mut self, key: &Node) {
+        if let Some(name) = key.as_str().filter(|name| is_reserved(name)) {
+            let text = format!("Found variable using reserved name {}.", repr(&name.into()));
+            self.warnings.push((text, key.mark.clone()));
+        }
+    }
+
+    /// Warns of such variables in a file.
+    fn warn_of_reserved(&mut self, root: &Node) {
+        for part in as_items(root) {
+            for (key, _) in part.as_map().unwrap_or_default() {
+                self.warn_if_reserved(key);
+            }
+        }
     }
 
     /// Reports a name that no variable may have.
@@ -90,6 +110,7 @@ impl Loading<'_> {
     ) -> Arc<Vars> {
         let mut variables = Vars::new();
         for root in self.role_files(role, part, name, true, mark) {
+            self.warn_of_reserved(&root);
             match variables_of(&root) {
                 Ok(found) if !matches!(root.kind, Kind::List(_)) => variables.extend(found),
                 Ok(_) => self.wrong(
@@ -114,6 +135,7 @@ impl Loading<'_> {
                 .flat_map(|name| vars_file::candidates(directory, name))
                 .find(|path| self.context.files.kind(path).is_some());
             let root = path.and_then(|path| self.read(&path, Some(&alternatives.mark)));
+            root.iter().for_each(|root| self.warn_of_reserved(root));
             match root.map(|root| variables_of(&root)) {
                 Some(Ok(variables)) => found.insert(0, Arc::new(variables)),
                 Some(Err(error)) => self.error(error),

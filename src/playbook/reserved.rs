@@ -1,6 +1,6 @@
 //! Names that a variable had better not have: keywords, and what templates call.
 
-use crate::playbook::{Keyword, Place};
+use super::keyword::{Keyword, Place};
 
 /// What every template can call, and what loops are called inside.
 const BESIDE_KEYWORDS: &[&str] = &[
