@@ -453,7 +453,6 @@ impl Compiler {
                 condition: self.boxed(&choice.test_expr)?,
                 then: self.boxed(&choice.true_expr)?,
                 otherwise: self.optional(choice.false_expr.as_ref())?.map(Box::new),
-                place: at,
             },
             ast::Expr::Filter(filter) => {
                 let used = self.filter(filter, filter.span())?;

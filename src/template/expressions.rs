@@ -75,21 +75,13 @@ impl Frame<'_> {
                 condition,
                 then,
                 otherwise,
-                place,
             } => {
                 if self.test(condition)? {
                     return self.expression(then);
                 }
                 match otherwise {
                     Some(otherwise) => self.expression(otherwise),
-                    None => Ok(Val::Undefined(self.run.fault(
-                        Words::Undefined(format!(
-                            "the inline if-expression on line {} evaluated to false and no else section was defined.",
-                            place.line
-                        )),
-                        &self.origin,
-                        Some(*place),
-                    ))),
+                    None => Ok(Val::Blank),
                 }
             }
             Expression::Filter(input, used) => {
@@ -157,8 +149,10 @@ impl Frame<'_> {
     /// Reads `owner.name`: what Python's type has by that name first, then the item.
     pub(super) fn attribute(&mut self, owner: &Val, name: &Arc<str>, place: Place) -> Evaluated {
         let owner = self.run.force(owner)?;
-        if let Val::Undefined(_) = owner {
-            return Ok(owner);
+        match owner {
+            Val::Undefined(_) => return Ok(owner),
+            Val::Blank => return Err(self.blank(place)),
+            _ => {}
         }
         if let Some(found) = loops::attribute(self, &owner, name, place)? {
             return Ok(found);
@@ -171,6 +165,17 @@ impl Frame<'_> {
             Some(found) => Ok(found),
             None => Ok(self.run.missing(&owner, &key, &self.origin, place)),
         }
+    }
+
+    /// Makes the fault of using what an inline `if` without `else` gives.
+    pub(super) fn blank(&self, place: Place) -> Rc<Fault> {
+        self.raised(
+            place,
+            format!(
+                "the inline if-expression on line {} evaluated to false and no else section was defined.",
+                place.line
+            ),
+        )
     }
 
     /// Reads `owner[key]`: the item first, then what Python's type has by that name.

@@ -34,7 +34,7 @@ impl Finish for Run<'_> {
         match self.force(val)? {
             Val::Data(value) => Ok(value.to_string()),
             Val::Undefined(fault) => Err(fault),
-            Val::Omit => Ok(String::new()),
+            Val::Omit | Val::Blank => Ok(String::new()),
             val @ (Val::List(_) | Val::Dict(_) | Val::Object(_)) => {
                 Ok(self.data(&val)?.to_string())
             }
@@ -95,6 +95,7 @@ fn finish(run: &Run<'_>, val: &Val, strict: bool) -> Evaluated<Option<Value>> {
         Val::Module(module) => run
             .join(module.text.clone())
             .and_then(|val| run.data(&val))?,
+        Val::Blank if !strict => "".into(),
         other if strict => {
             return Err(run.raised(format!(
                 "Type '{}' is unsupported for variable storage.",

@@ -30,6 +30,9 @@ pub(super) fn binary(
             return Err(Rc::clone(fault));
         }
     }
+    if matches!((left, right), (Val::Blank, _) | (_, Val::Blank)) {
+        return Err(frame.blank(place));
+    }
     if let (Some(a), Some(b)) = (number(left), number(right)) {
         return arithmetic(operator, a, b)
             .map(Val::Data)

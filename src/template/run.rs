@@ -293,6 +293,7 @@ impl<'a> Run<'a> {
                 range.iter().map(Val::from).collect()
             }
             Val::Loop(state) => state.items.clone(),
+            Val::Blank => Vec::new(),
             Val::Undefined(fault) => return Err(fault),
             other => {
                 return Err(self.raised(format!("'{}' object is not iterable", other.type_name())));
@@ -338,6 +339,7 @@ impl<'a> Run<'a> {
             Val::Object(object) => !object.inner.keys().is_empty(),
             Val::Range(range) => range.len() > 0,
             Val::Span(span) => !span.is_zero(),
+            Val::Blank => false,
             Val::Undefined(fault) => return Err(fault),
             _ => true,
         })
@@ -355,6 +357,7 @@ impl<'a> Run<'a> {
             Val::Object(object) => Some(object.inner.keys().len()),
             Val::Range(range) => usize::try_from(range.len()).ok(),
             Val::Loop(state) => Some(state.items.len()),
+            Val::Blank => Some(0),
             Val::Undefined(fault) => return Err(fault),
             _ => None,
         })

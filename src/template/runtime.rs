@@ -36,6 +36,8 @@ pub(super) enum Val {
     Tuple(Rc<Vec<Val>>),
     Lazy(Rc<Lazy>),
     Undefined(Rc<Fault>),
+    /// What an inline `if` without `else` gives: prints as nothing, is false, and is no value.
+    Blank,
     Omit,
     Object(Object),
     Range(RangeOf),
@@ -311,6 +313,7 @@ impl Val {
             Self::Tuple(_) => "tuple",
             Self::Lazy(_) => "str",
             Self::Undefined(_) => "UndefinedMarker",
+            Self::Blank => "Undefined",
             Self::Omit => "Omit",
             Self::Object(object) => object.inner.type_name(),
             Self::Range(_) => "range",

@@ -182,7 +182,6 @@ pub(super) enum Expression {
         condition: Box<Expression>,
         then: Box<Expression>,
         otherwise: Option<Box<Expression>>,
-        place: Place,
     },
     Filter(Box<Expression>, Box<FilterUse>),
     Test {

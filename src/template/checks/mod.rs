@@ -106,11 +106,11 @@ impl Check {
 
 const JINJA: &[Check] = &[
     running("defined", "", |_, subject, _, _| {
-        Ok(!matches!(subject, Val::Undefined(_)))
+        Ok(!matches!(subject, Val::Undefined(_) | Val::Blank))
     })
     .with_undefined(),
     running("undefined", "", |_, subject, _, _| {
-        Ok(matches!(subject, Val::Undefined(_)))
+        Ok(matches!(subject, Val::Undefined(_) | Val::Blank))
     })
     .with_undefined(),
     running("none", "", |_, subject, _, _| {
