@@ -135,7 +135,9 @@ impl Loading<'_> {
                 .flat_map(|name| vars_file::candidates(directory, name))
                 .find(|path| self.context.files.kind(path).is_some());
             let root = path.and_then(|path| self.read(&path, Some(&alternatives.mark)));
-            root.iter().for_each(|root| self.warn_of_reserved(root));
+            if let Some(root) = &root {
+                self.warn_of_reserved(root);
+            }
             match root.map(|root| variables_of(&root)) {
                 Some(Ok(variables)) => found.insert(0, Arc::new(variables)),
                 Some(Err(error)) => self.error(error),
