@@ -58,6 +58,12 @@ impl Machine {
     ) -> Result<bool> {
         let failed = |error: io::Error| MachineError::io("change attributes of", path, error);
         let path = &self.subject(path, follow)?;
+        if let Some(prediction) = self.predicted() {
+            return prediction
+                .lock()
+                .set_attributes(path, wanted)
+                .map_err(failed);
+        }
         let place = Place::of(path).map_err(failed)?;
         let found = place.metadata().map_err(failed)?;
         let found = found.ok_or_else(|| failed(rustix::io::Errno::NOENT.into()))?;
@@ -173,12 +179,14 @@ impl Machine {
             return Ok(());
         };
         let failed = |error: io::Error| MachineError::io("change context of", path, error);
-        let old = OldAttributes {
-            selinux: selinux::read(path).map_err(failed)?,
-            ..OldAttributes::default()
-        };
-        self.record_attributes(path, old)?;
-        selinux::write(path, &after).map_err(failed)?;
+        if self.predicted().is_none() {
+            let old = OldAttributes {
+                selinux: selinux::read(path).map_err(failed)?,
+                ..OldAttributes::default()
+            };
+            self.record_attributes(path, old)?;
+            selinux::write(path, &after).map_err(failed)?;
+        }
         change.note("secontext", split_context(&before), split_context(&after));
         Ok(())
     }
@@ -193,6 +201,11 @@ impl Machine {
             return Ok(());
         };
         let failed = |error: io::Error| MachineError::io("change flags of", path, error);
+        // A file that is only predicted has no flags to compare with.
+        if self.predicted().is_some() && !path.exists() {
+            change.changed = true;
+            return Ok(());
+        }
         let Some(before) = flags::read(path).map_err(failed)? else {
             return Err(MachineError::said(
                 "change flags of",
@@ -210,12 +223,14 @@ impl Machine {
         if wanted == before {
             return Ok(());
         }
-        let old = OldAttributes {
-            flags: Some(before.0),
-            ..OldAttributes::default()
-        };
-        self.record_attributes(path, old)?;
-        flags::write(path, wanted).map_err(failed)?;
+        if self.predicted().is_none() {
+            let old = OldAttributes {
+                flags: Some(before.0),
+                ..OldAttributes::default()
+            };
+            self.record_attributes(path, old)?;
+            flags::write(path, wanted).map_err(failed)?;
+        }
         change.note("attributes", before.letters(), spelled(asked));
         Ok(())
     }

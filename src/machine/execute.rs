@@ -70,6 +70,9 @@ impl Execution {
 impl Machine {
     /// Runs a program that changes the target; the effect is in the undo log before it starts.
     pub fn execute(&mut self, command: &Command, effect: Effect) -> Result<Execution> {
+        if self.predicted().is_some() {
+            return Ok(Execution::Predicted);
+        }
         let program = command.program().to_owned();
         self.record(Path::new(&program), effect.into_record())?;
         self.run_program(command).map(Execution::Done)

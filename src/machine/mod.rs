@@ -18,6 +18,7 @@ mod metadata;
 mod path;
 mod permissions;
 mod place;
+mod prediction;
 mod query;
 mod selinux;
 mod temporary;
@@ -37,6 +38,7 @@ pub use execute::{Effect, Execution};
 pub use flags::FileFlags;
 pub use metadata::{DirEntry, FileKind, Follow, Metadata, Timestamp};
 pub use permissions::symbolic_mode;
+pub use prediction::Prediction;
 pub use temporary::{TemporaryDir, TemporaryFile};
 pub use words::split_words;
 pub use write::NewFile;
@@ -57,8 +59,10 @@ pub struct MachineOptions {
     pub scratch: Option<std::path::PathBuf>,
     /// The task wants diffs; modules skip the work otherwise.
     pub diff: bool,
-    /// Changes are only predicted.
+    /// Changes are only predicted: nothing is changed, later questions see the prediction.
     pub check: bool,
+    /// What earlier tasks of a run in check mode would have changed.
+    pub prediction: Prediction,
 }
 
 impl Default for MachineOptions {
@@ -72,6 +76,7 @@ impl Default for MachineOptions {
             scratch: None,
             diff: false,
             check: false,
+            prediction: Prediction::default(),
         }
     }
 }
@@ -123,6 +128,11 @@ impl Machine {
         self.check_cancelled()
     }
 
+    /// Returns the predicted state, in check mode.
+    fn predicted(&self) -> Option<&Prediction> {
+        self.options.check.then_some(&self.options.prediction)
+    }
+
     /// Puts a change into the undo log; the change must come after.
     fn record(&mut self, path: &std::path::Path, record: UndoRecord) -> Result<()> {
         self.options
@@ -134,3 +144,6 @@ impl Machine {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod sequences;

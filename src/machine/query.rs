@@ -4,6 +4,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::place::{self, Place};
+use super::prediction::Source;
 use super::{
     Algorithm, Command, Content, DirEntry, Machine, MachineError, Metadata, Output, Result,
 };
@@ -11,12 +12,20 @@ use super::{
 impl Machine {
     /// Returns what `path` leads to, links followed; `None` when it leads nowhere.
     pub fn metadata(&self, path: &Path) -> Result<Option<Metadata>> {
-        place::metadata(path).map_err(|error| MachineError::io("look at", path, error))
+        match self.predicted() {
+            Some(prediction) => prediction.lock().metadata(path, true),
+            None => place::metadata(path),
+        }
+        .map_err(|error| MachineError::io("look at", path, error))
     }
 
     /// Returns what is at `path`, a link being itself; `None` when nothing is.
     pub fn symlink_metadata(&self, path: &Path) -> Result<Option<Metadata>> {
-        place::symlink_metadata(path).map_err(|error| MachineError::io("look at", path, error))
+        match self.predicted() {
+            Some(prediction) => prediction.lock().metadata(path, false),
+            None => place::symlink_metadata(path),
+        }
+        .map_err(|error| MachineError::io("look at", path, error))
     }
 
     /// Tells whether `path` leads to anything.
@@ -40,9 +49,19 @@ impl Machine {
 
     /// Opens a file as a stream.
     pub fn open(&mut self, path: &Path) -> Result<Box<dyn Read + Send + '_>> {
-        let file =
-            std::fs::File::open(path).map_err(|error| MachineError::io("read", path, error))?;
-        Ok(Box::new(file))
+        let failed = |error| MachineError::io("read", path, error);
+        let source = match self.predicted() {
+            Some(prediction) => prediction.lock().source(path).map_err(failed)?,
+            None => Source::Real(path.to_owned()),
+        };
+        match source {
+            Source::Real(path) => {
+                let file = std::fs::File::open(path).map_err(failed)?;
+                Ok(Box::new(file))
+            }
+            Source::Bytes(bytes) => Ok(Box::new(io::Cursor::new(bytes))),
+            Source::Remote(id) => self.options.contents.open(&id).map_err(failed),
+        }
     }
 
     /// Opens content as a stream, wherever it is.
@@ -72,14 +91,20 @@ impl Machine {
 
     /// Returns where a link points, as it is written.
     pub fn read_link(&self, path: &Path) -> Result<PathBuf> {
-        Place::of(path)
-            .and_then(|place| place.read_link())
-            .map_err(|error| MachineError::io("read link", path, error))
+        match self.predicted() {
+            Some(prediction) => prediction.lock().read_link(path),
+            None => Place::of(path).and_then(|place| place.read_link()),
+        }
+        .map_err(|error| MachineError::io("read link", path, error))
     }
 
     /// Lists a directory in the order of names.
     pub fn read_dir(&self, path: &Path) -> Result<Vec<DirEntry>> {
-        place::read_dir(path).map_err(|error| MachineError::io("list", path, error))
+        match self.predicted() {
+            Some(prediction) => prediction.lock().read_dir(path),
+            None => place::read_dir(path),
+        }
+        .map_err(|error| MachineError::io("list", path, error))
     }
 
     /// Returns the lowercase hexadecimal digest of a file.

@@ -17,6 +17,10 @@ impl Machine {
     /// Makes one directory with `mode`, which the umask masks as for any new directory.
     pub fn create_dir(&mut self, path: &Path, mode: u32) -> Result<()> {
         let failed = |error: io::Error| MachineError::io("make directory", path, error);
+        if let Some(prediction) = self.predicted() {
+            let made = prediction.lock().create_dir(path, mode & !self.umask);
+            return made.map_err(failed);
+        }
         let place = Place::of(path).map_err(failed)?;
         if place.metadata().map_err(failed)?.is_some() {
             return Err(failed(Errno::EXIST.into()));
@@ -49,6 +53,9 @@ impl Machine {
     /// Removes a file, a link, or a directory with all it holds; tells whether anything was there.
     pub fn remove(&mut self, path: &Path) -> Result<bool> {
         let failed = |error: io::Error| MachineError::io("remove", path, error);
+        if let Some(prediction) = self.predicted() {
+            return prediction.lock().remove(path).map_err(failed);
+        }
         let place = match Place::of(path) {
             Ok(place) => place,
             Err(error) if is_missing(&error) => return Ok(false),
@@ -74,12 +81,19 @@ impl Machine {
     /// Removes an empty directory.
     pub fn remove_empty_dir(&mut self, path: &Path) -> Result<()> {
         let failed = |error: io::Error| MachineError::io("remove", path, error);
-        let place = Place::of(path).map_err(failed)?;
-        let metadata = place.metadata().map_err(failed)?;
+        let metadata = self.symlink_metadata(path)?;
         let metadata = metadata.ok_or_else(|| failed(Errno::NOENT.into()))?;
-        if !self.read_dir(&place.path)?.is_empty() {
+        if !metadata.is_dir() {
+            return Err(failed(Errno::NOTDIR.into()));
+        }
+        if !self.read_dir(path)?.is_empty() {
             return Err(failed(Errno::NOTEMPTY.into()));
         }
+        if let Some(prediction) = self.predicted() {
+            prediction.lock().remove(path).map_err(failed)?;
+            return Ok(());
+        }
+        let place = Place::of(path).map_err(failed)?;
         let aside = self.shelve(&place)?;
         let kept = aside.as_ref().map(|aside| aside.path.clone());
         self.record_removal(&place, &metadata, kept)?;
@@ -93,6 +107,10 @@ impl Machine {
 
     /// Makes `path` a link that reads `target`; a file or link there is replaced at once.
     pub fn symlink(&mut self, target: &Path, path: &Path) -> Result<()> {
+        if let Some(prediction) = self.predicted() {
+            let made = prediction.lock().symlink(target, path);
+            return made.map_err(|error| MachineError::io("make link", path, error));
+        }
         let after = After::Link {
             target: target.to_owned(),
         };
@@ -102,6 +120,9 @@ impl Machine {
     /// Makes `path` another name of the file `source`; a file or link there is replaced at once.
     pub fn hard_link(&mut self, source: &Path, path: &Path) -> Result<()> {
         let failed = |error: io::Error| MachineError::io("link", source, error);
+        if let Some(prediction) = self.predicted() {
+            return prediction.lock().hard_link(source, path).map_err(failed);
+        }
         let source = Place::of(source).map_err(failed)?;
         self.put(path, "make hard link", After::HardLink, |staged| {
             source.link_to(staged)
@@ -111,6 +132,10 @@ impl Machine {
     /// Makes `path` a named pipe; a file or link there is replaced at once.
     pub fn create_fifo(&mut self, path: &Path, mode: u32) -> Result<()> {
         let mode = mode & !self.umask;
+        if let Some(prediction) = self.predicted() {
+            let made = prediction.lock().create_fifo(path, mode);
+            return made.map_err(|error| MachineError::io("make pipe", path, error));
+        }
         self.put(path, "make pipe", After::HardLink, |staged| {
             let kind = rustix::fs::FileType::Fifo;
             let mode = Mode::from_raw_mode(mode);
@@ -127,6 +152,9 @@ impl Machine {
     /// Moves `from` to `to` on the same file system; a file at `to` is replaced at once.
     pub fn rename(&mut self, from: &Path, to: &Path) -> Result<()> {
         let failed = |error: io::Error| MachineError::io("rename", from, error);
+        if let Some(prediction) = self.predicted() {
+            return prediction.lock().rename(from, to).map_err(failed);
+        }
         let source = Place::of(from).map_err(failed)?;
         let target = Place::of(to).map_err(failed)?;
         if source.metadata().map_err(failed)?.is_none() {

@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use crate::transaction::journal::{After, UndoRecord};
 
 use super::place::{self, Place};
+use super::prediction::{Overlay, Source};
 use super::query::copy_hashed;
 use super::temporary::hidden_name;
 use super::{
@@ -53,6 +54,12 @@ impl Machine {
     ) -> Result<()> {
         self.check_cancelled()?;
         let failed = |error: io::Error| MachineError::io("write", path, error);
+        if let Some(prediction) = self.predicted() {
+            let mut state = prediction.lock();
+            let (source, size) = source_of(&state, content).map_err(failed)?;
+            let written = state.write(path, source, size, new, self.umask);
+            return written.map_err(failed);
+        }
         let place = Place::of(path).map_err(failed)?;
         let before = place.metadata().map_err(failed)?;
         if before.as_ref().is_some_and(Metadata::is_dir) {
@@ -232,6 +239,24 @@ impl Machine {
             },
         };
         self.record(&place.path, record)
+    }
+}
+
+/// Returns where predicted content is, and its size.
+fn source_of(state: &Overlay, content: Content) -> io::Result<(Source, u64)> {
+    match content {
+        Content::Bytes(bytes) => {
+            let size = u64::try_from(bytes.len()).map_err(io::Error::other)?;
+            Ok((Source::Bytes(bytes.into()), size))
+        }
+        Content::File(path) => {
+            let size = state.metadata(&path, true)?.map_or(0, |found| found.size);
+            Ok((state.source(&path)?, size))
+        }
+        Content::Remote(id) => {
+            let size = id.size;
+            Ok((Source::Remote(id), size))
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The undo log: one record per change, appended before the change happens.
 //!
-//! Applying the records newest first brings the target back. Who keeps the log, and for how long,
+//! Applying the records newest first brings the target back. A record may stand for a change that
+//! was then refused, so whoever undoes looks first. Who keeps the log, and for how long,
 //! is the implementor's business: [`Untracked`] keeps nothing, [`MemoryLog`] keeps a session's.
 //! Paths in records are absolute and free of links in all but their last component.
 

@@ -10,7 +10,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use super::task::{Job, Request};
 use crate::agent::frame::Frame;
 use crate::agent::protocol::{Call, ToController, WINDOW, control};
-use crate::machine::Cancellation;
+use crate::machine::{Cancellation, Prediction};
 
 /// A piece of a stream, or its end.
 pub(super) enum Piece {
@@ -27,6 +27,8 @@ pub(super) struct Session {
     next_stream: AtomicU64,
     state: Mutex<State>,
     scratch: OnceLock<Option<PathBuf>>,
+    /// What the tasks so far would have done, in a run in check mode.
+    pub(super) prediction: Prediction,
 }
 
 #[derive(Default)]
@@ -45,6 +47,7 @@ impl Session {
             next_stream: AtomicU64::new(1),
             state: Mutex::default(),
             scratch: OnceLock::new(),
+            prediction: Prediction::default(),
         }
     }
 

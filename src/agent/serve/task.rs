@@ -15,7 +15,7 @@ use super::content::Controller;
 use super::session::Session;
 use crate::agent::frame::{Frame, MAX_CHUNK};
 use crate::agent::protocol::{Call, CheckMode, Reply, ToController};
-use crate::machine::{Algorithm, Cancellation, Machine, MachineError, MachineOptions};
+use crate::machine::{Algorithm, Cancellation, Machine, MachineError, MachineOptions, Prediction};
 use crate::modules::{self, Failure, Module};
 use crate::transaction::journal::Untracked;
 use crate::value::{Map, Value};
@@ -125,6 +125,10 @@ fn run_module(
         scratch: session.scratch(),
         diff: call.diff,
         check: call.check != CheckMode::Off,
+        prediction: match call.check {
+            CheckMode::Run => session.prediction.clone(),
+            CheckMode::Off | CheckMode::Task => Prediction::default(),
+        },
     });
     let ran = catch_unwind(AssertUnwindSafe(|| {
         (module.run)(&mut machine, &call.arguments)
