@@ -8,6 +8,7 @@ mod fuzz;
 mod inventory;
 #[cfg(test)]
 mod modules;
+mod play;
 mod template;
 #[cfg(test)]
 mod transport;
