@@ -1,5 +1,6 @@
 //! The one integration test binary; each file below is a user-visible feature.
 
+#[cfg(test)]
 mod agent;
 mod arrows;
 #[cfg(test)]
