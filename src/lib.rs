@@ -4,6 +4,7 @@
 
 pub mod agent;
 pub mod arguments;
+pub mod cli;
 pub mod config;
 pub mod error;
 pub mod event;

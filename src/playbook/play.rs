@@ -77,6 +77,11 @@ impl Play {
         }
     }
 
+    /// Returns the play's own tags.
+    pub fn tags(&self) -> Vec<String> {
+        super::tags::of(&self.layer)
+    }
+
     /// Returns the three sections; the handlers are flushed after each.
     pub fn sections(&self) -> [&[Item]; 3] {
         [&self.pre_tasks, &self.tasks, &self.post_tasks]

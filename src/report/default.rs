@@ -782,7 +782,7 @@ pub(super) mod tests {
             "\nTASK [x] ********************************\n\
              [ERROR]: Task failed: Module failed: no\nOrigin: site.yml:3:5\n\n1 - hosts: all\n2   \
              tasks:\n3   - name: x\n      ^ column 5\n\n\
-             fatal: [web1]: FAILED! => {\"failed\": true, \"msg\": \"no\", \"rc\": 1}\n...ignoring\n",
+             fatal: [web1]: FAILED! => {\"msg\": \"no\", \"rc\": 1}\n...ignoring\n",
             "",
         );
     }

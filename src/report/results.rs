@@ -38,7 +38,8 @@ pub(super) fn dump(result: &Map, style: ResultStyle) -> String {
         .get("_ansible_verbose_always")
         .is_some_and(Value::is_truthy);
     let mut shown = without_hints(result);
-    for key in ["exception", "warnings", "deprecations"] {
+    // The line's first word and the texts before it tell these.
+    for key in ["failed", "skipped", "exception", "warnings", "deprecations"] {
         shown.shift_remove(key);
     }
     if style.verbosity < 3 {

@@ -8,7 +8,6 @@
 mod call;
 mod checks;
 mod compile;
-mod condition;
 mod engine;
 mod error;
 mod expressions;

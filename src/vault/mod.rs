@@ -28,12 +28,21 @@ pub struct Secrets {
     secrets: Vec<(String, Arc<[u8]>)>,
     /// Tries a password only on text of the same id (`DEFAULT_VAULT_ID_MATCH`).
     pub match_ids: bool,
+    plaintext_listener: Option<PlaintextListener>,
 }
+
+/// Is told every plaintext that was decrypted, so that it can be kept out of outputs.
+type PlaintextListener = Arc<dyn Fn(&[u8]) + Send + Sync>;
 
 impl Secrets {
     /// Adds a password under `id`; the same id may stand more than once.
     pub fn add(&mut self, id: impl Into<String>, password: impl Into<Arc<[u8]>>) {
         self.secrets.push((id.into(), password.into()));
+    }
+
+    /// Has `listener` told every plaintext these secrets open.
+    pub fn on_plaintext(&mut self, listener: PlaintextListener) {
+        self.plaintext_listener = Some(listener);
     }
 
     /// Tells whether there is no password at all.
@@ -149,9 +158,11 @@ pub fn decrypt_with_id<'a>(
     let sealed = cipher::Sealed::parse(&envelope.body).ok_or(VaultError::Damaged)?;
     for (id, password) in secrets.candidates(&envelope.id) {
         if let Some(opened) = sealed.open(password) {
-            return opened
-                .map(|plaintext| (plaintext, id.as_str()))
-                .ok_or(VaultError::Damaged);
+            let plaintext = opened.ok_or(VaultError::Damaged)?;
+            if let Some(listener) = &secrets.plaintext_listener {
+                listener(&plaintext);
+            }
+            return Ok((plaintext, id));
         }
     }
     Err(VaultError::WrongSecret { id: envelope.id })

@@ -1,0 +1,322 @@
+//! The command line as clap types: every flag of Ansible's commands with its name and meaning.
+//!
+//! Only what the user typed: nothing is resolved here, no file is read.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+/// Runs Ansible playbooks over SSH from one static binary.
+#[derive(Debug, Parser)]
+#[command(
+    name = "backstay",
+    version,
+    propagate_version = true,
+    disable_help_subcommand = true
+)]
+pub(super) struct Backstay {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run playbooks, as `ansible-playbook` does.
+    Play(PlayArgs),
+    /// Show the inventory, as `ansible-inventory` does.
+    Inventory(InventoryArgs),
+    /// Show each setting with its origin.
+    Config(ConfigArgs),
+}
+
+/// `backstay play`, or started as `ansible-playbook`.
+#[derive(Debug, Parser)]
+#[command(name = "ansible-playbook", disable_version_flag = true)]
+pub(super) struct PlayArgs {
+    /// Playbooks to run, in order
+    #[arg(required = true, value_name = "PLAYBOOK")]
+    pub(super) playbooks: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(super) hosts: HostArgs,
+    #[command(flatten)]
+    pub(super) task: TaskArgs,
+    #[command(flatten)]
+    pub(super) connection: ConnectionArgs,
+    #[command(flatten)]
+    pub(super) become_: BecomeArgs,
+    #[command(flatten)]
+    pub(super) vault: VaultPasswordArgs,
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
+    /// Only run plays and tasks tagged with these values
+    #[arg(short, long, value_name = "TAGS", action = ArgAction::Append)]
+    pub(super) tags: Vec<String>,
+    /// Only run plays and tasks whose tags do not match these values
+    #[arg(long, value_name = "TAGS", action = ArgAction::Append)]
+    pub(super) skip_tags: Vec<String>,
+    /// Check the syntax of the playbooks and everything they import, and run nothing
+    #[arg(long)]
+    pub(super) syntax_check: bool,
+    /// List all tasks that would be run, and run nothing
+    #[arg(long)]
+    pub(super) list_tasks: bool,
+    /// List all tags, and run nothing
+    #[arg(long)]
+    pub(super) list_tags: bool,
+    /// Confirm each task before it runs
+    #[arg(long)]
+    pub(super) step: bool,
+    /// Start at the task with this name
+    #[arg(long, value_name = "NAME")]
+    pub(super) start_at_task: Option<String>,
+    /// Run handlers even if a task fails
+    #[arg(long)]
+    pub(super) force_handlers: bool,
+}
+
+/// `backstay inventory`, or started as `ansible-inventory`.
+#[derive(Debug, Parser)]
+#[command(name = "ansible-inventory", disable_version_flag = true)]
+#[command(group(clap::ArgGroup::new("action").required(true)))]
+pub(super) struct InventoryArgs {
+    /// With --graph: start at this group
+    #[arg(value_name = "GROUP")]
+    pub(super) group: Option<String>,
+    /// Show all hosts and groups
+    #[arg(long, group = "action")]
+    pub(super) list: bool,
+    /// Show the variables of one host
+    #[arg(long, value_name = "HOST", group = "action")]
+    pub(super) host: Option<String>,
+    /// Show the groups as a tree
+    #[arg(long, group = "action")]
+    pub(super) graph: bool,
+    /// Write YAML instead of JSON
+    #[arg(short, long)]
+    pub(super) yaml: bool,
+    /// With --graph: show variables too
+    #[arg(long)]
+    pub(super) vars: bool,
+    /// With --list: keep variables at their groups instead of at the hosts
+    #[arg(long)]
+    pub(super) export: bool,
+    /// With --list: write to this file instead of the screen
+    #[arg(long, value_name = "FILE")]
+    pub(super) output: Option<PathBuf>,
+    /// The directory that stands in for the playbook's
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(super) playbook_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) sources: SourceArgs,
+    #[command(flatten)]
+    pub(super) vault: VaultPasswordArgs,
+    #[command(flatten)]
+    pub(super) verbosity: VerbosityArgs,
+}
+
+/// `backstay config`.
+#[derive(Debug, Args)]
+pub(super) struct ConfigArgs {
+    /// Show only settings that are not at their default
+    #[arg(long)]
+    pub(super) only_changed: bool,
+    /// Show only these settings
+    #[arg(value_name = "SETTING")]
+    pub(super) names: Vec<String>,
+    /// Write JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Which inventory, which hosts of it, and extra variables.
+#[derive(Debug, Args)]
+pub(super) struct SourceArgs {
+    /// An inventory file, directory or comma-separated host list; may be given several times
+    #[arg(short, long, visible_alias = "inventory-file", value_name = "INVENTORY", action = ArgAction::Append)]
+    pub(super) inventory: Vec<String>,
+    /// Further limit the hosts to a pattern
+    #[arg(short, long = "limit", value_name = "PATTERN", action = ArgAction::Append)]
+    pub(super) limit: Vec<String>,
+    /// Set variables: `key=value`, YAML or JSON, or @FILE; may be given several times
+    #[arg(short, long, value_name = "VARS", action = ArgAction::Append)]
+    pub(super) extra_vars: Vec<String>,
+    /// Forget the cached facts of all hosts
+    #[arg(long)]
+    pub(super) flush_cache: bool,
+}
+
+/// The inventory and what concerns all its hosts.
+#[derive(Debug, Args)]
+pub(super) struct HostArgs {
+    #[command(flatten)]
+    pub(super) sources: SourceArgs,
+    /// List the matching hosts, and run nothing
+    #[arg(long)]
+    pub(super) list_hosts: bool,
+    /// How many hosts work at once (default: all)
+    #[arg(short, long, value_name = "FORKS")]
+    pub(super) forks: Option<usize>,
+}
+
+/// How tasks run.
+#[derive(Debug, Args)]
+pub(super) struct TaskArgs {
+    /// Change nothing; tell what would change
+    #[arg(short = 'C', long)]
+    pub(super) check: bool,
+    /// Show the differences in files and templates that change
+    #[arg(short = 'D', long)]
+    pub(super) diff: bool,
+    /// Accepted as Ansible accepts it; modules are built in
+    #[arg(short = 'M', long, value_name = "PATH", action = ArgAction::Append)]
+    pub(super) module_path: Vec<String>,
+    /// The agent for hosts of another CPU, as `uname -m` names it
+    #[arg(long, value_name = "CPU=PATH", action = ArgAction::Append)]
+    pub(super) agent: Vec<String>,
+}
+
+/// As whom and how to connect.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Connection options")]
+pub(super) struct ConnectionArgs {
+    /// Authenticate with this key
+    #[arg(long, visible_alias = "key-file", value_name = "FILE")]
+    pub(super) private_key: Option<PathBuf>,
+    /// Connect as this user
+    #[arg(short, long, value_name = "USER")]
+    pub(super) user: Option<String>,
+    /// The connection type: ssh, local or sandbox
+    #[arg(short, long, value_name = "CONNECTION")]
+    pub(super) connection: Option<String>,
+    /// Give up connecting after this many seconds
+    #[arg(short = 'T', long, value_name = "SECONDS")]
+    pub(super) timeout: Option<u64>,
+    /// Options for ssh, scp and sftp (e.g. ProxyCommand)
+    #[arg(long, value_name = "ARGS", allow_hyphen_values = true)]
+    pub(super) ssh_common_args: Option<String>,
+    /// Accepted as Ansible accepts it; files travel over the agent
+    #[arg(long, value_name = "ARGS", allow_hyphen_values = true)]
+    pub(super) sftp_extra_args: Option<String>,
+    /// Accepted as Ansible accepts it; files travel over the agent
+    #[arg(long, value_name = "ARGS", allow_hyphen_values = true)]
+    pub(super) scp_extra_args: Option<String>,
+    /// Options for ssh only
+    #[arg(long, value_name = "ARGS", allow_hyphen_values = true)]
+    pub(super) ssh_extra_args: Option<String>,
+    /// Ask for the connection password
+    #[arg(short = 'k', long, conflicts_with = "connection_password_file")]
+    pub(super) ask_pass: bool,
+    /// Read the connection password from this file
+    #[arg(long, visible_alias = "conn-pass-file", value_name = "FILE")]
+    pub(super) connection_password_file: Option<PathBuf>,
+}
+
+/// As whom tasks run.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Privilege escalation options")]
+pub(super) struct BecomeArgs {
+    /// Run tasks as another user
+    #[arg(id = "become", short = 'b', long = "become")]
+    pub(super) enabled: bool,
+    /// How: sudo, su, doas or runuser
+    #[arg(id = "become_method", long = "become-method", value_name = "METHOD")]
+    pub(super) method: Option<String>,
+    /// As whom (default: root)
+    #[arg(id = "become_user", long = "become-user", value_name = "USER")]
+    pub(super) user: Option<String>,
+    /// Ask for the password of privilege escalation
+    #[arg(
+        id = "ask_become_pass",
+        short = 'K',
+        long = "ask-become-pass",
+        conflicts_with = "become_password_file"
+    )]
+    pub(super) ask_pass: bool,
+    /// Read the password of privilege escalation from this file
+    #[arg(
+        id = "become_password_file",
+        long = "become-password-file",
+        visible_alias = "become-pass-file",
+        value_name = "FILE"
+    )]
+    pub(super) password_file: Option<PathBuf>,
+}
+
+/// Where vault passwords come from.
+#[derive(Clone, Debug, Default, Args)]
+pub(super) struct VaultPasswordArgs {
+    /// A vault identity: `label@prompt` or `label@FILE`; may be given several times
+    #[arg(long, value_name = "ID", action = ArgAction::Append)]
+    pub(super) vault_id: Vec<String>,
+    /// Ask for the vault password
+    #[arg(
+        short = 'J',
+        long,
+        visible_alias = "ask-vault-pass",
+        conflicts_with = "vault_password_file"
+    )]
+    pub(super) ask_vault_password: bool,
+    /// Read the vault password from this file, or from what it prints when it is executable
+    #[arg(long, visible_alias = "vault-pass-file", value_name = "FILE", action = ArgAction::Append)]
+    pub(super) vault_password_file: Vec<PathBuf>,
+}
+
+/// How much is shown, and how.
+#[derive(Debug, Args)]
+pub(super) struct OutputArgs {
+    #[command(flatten)]
+    pub(super) verbosity: VerbosityArgs,
+    /// What is written to standard output
+    #[arg(long, value_enum, default_value_t = OutputFormat::Text, value_name = "FORMAT")]
+    pub(super) output: OutputFormat,
+}
+
+/// `-v`.
+#[derive(Debug, Args)]
+pub(super) struct VerbosityArgs {
+    /// Show more; may be given several times
+    #[arg(short, long, action = ArgAction::Count)]
+    pub(super) verbose: u8,
+}
+
+/// What is written to standard output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum OutputFormat {
+    /// The text of Ansible's default callback
+    Text,
+    /// Every event as one line of JSON
+    Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Backstay::command().debug_assert();
+        PlayArgs::command().debug_assert();
+        InventoryArgs::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_of_ansible_playbook_is_taken() {
+        let line = "ansible-playbook -vv --private-key k -u me -c ssh -T 5 --ssh-common-args=-4 \
+                    --sftp-extra-args=-x --scp-extra-args=-y --ssh-extra-args=-z -k --force-handlers \
+                    -b --become-method su --become-user app -K -t a,b --tags c --skip-tags d -C -D \
+                    -i inv -i web1, --list-hosts -l web --flush-cache -e a=1 --extra-vars b=2 \
+                    --vault-id dev@prompt -J -f 9 -M lib --syntax-check --list-tasks --list-tags \
+                    --step --start-at-task x site.yml more.yml";
+        let args = PlayArgs::try_parse_from(line.split_whitespace()).unwrap();
+        assert_eq!(args.output.verbosity.verbose, 2);
+        assert_eq!(args.hosts.sources.inventory, ["inv", "web1,"]);
+        assert_eq!(args.tags, ["a,b", "c"]);
+        assert_eq!(args.connection.ssh_common_args.as_deref(), Some("-4"));
+        assert_eq!(
+            args.playbooks,
+            [PathBuf::from("site.yml"), "more.yml".into()]
+        );
+    }
+}

@@ -1,0 +1,56 @@
+//! `backstay inventory`: the inventory as JSON, YAML or a tree.
+
+use std::io::Write;
+use std::path::Path;
+
+use super::arguments::InventoryArgs;
+use super::preparation::Preparation;
+use crate::error::{Error, Result};
+use crate::inventory::{Listing, VariableFiles, graph_text, host_variables, list, list_yaml};
+
+/// Prints what was asked for.
+pub(super) fn run(
+    args: &InventoryArgs,
+    prepared: &Preparation,
+    out: &mut dyn Write,
+) -> Result<(), Vec<Error>> {
+    let directory = args.playbook_dir.as_deref().unwrap_or(Path::new("."));
+    let directory = prepared.surroundings.working_directory.join(directory);
+    let beside_play = [VariableFiles::beside(
+        &directory,
+        &prepared.inventory_options,
+    )];
+    let listing = Listing {
+        play: &beside_play,
+        extra: Some(&prepared.extra),
+        limit: prepared.limit.as_ref(),
+        secrets: Some(&prepared.secrets),
+        export: args.export || prepared.config.is_on("INVENTORY_EXPORT"),
+    };
+    let inventory = &prepared.inventory;
+    let text = if args.graph {
+        let group = args.group.as_deref().unwrap_or("all");
+        graph_text(inventory, group, listing, args.vars)?
+    } else if let Some(host) = &args.host {
+        host_variables(inventory, host, listing, args.yaml)?
+    } else if args.yaml {
+        list_yaml(inventory, listing)?
+    } else {
+        list(inventory, listing)?
+    };
+    let text = text.trim_end_matches('\n');
+    match &args.output {
+        Some(path) if args.list => write_file(path, text).map_err(|error| vec![error]),
+        _ => writeln!(out, "{text}").map_err(|error| vec![super::cannot_print(error)]),
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a file of the controller that the user named"
+)]
+fn write_file(path: &Path, text: &str) -> Result<()> {
+    std::fs::write(path, format!("{text}\n")).map_err(|error| {
+        Error::usage(format!("the file `{}` cannot be written", path.display())).caused_by(error)
+    })
+}

@@ -1,0 +1,127 @@
+//! The command line: options to engine values, the final error, the exit code.
+//!
+//! The only room that reads the environment, the home directory and the terminal, and the only
+//! one that prints outside a reporter.
+
+mod arguments;
+mod config;
+mod extra_vars;
+mod files;
+mod inventory;
+mod listing;
+mod play;
+mod preparation;
+mod programs;
+mod screen;
+mod secrets;
+mod surroundings;
+mod terminal;
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+
+use clap::Parser;
+
+use crate::config::Config;
+use crate::error::{EXIT_ERROR, EXIT_OK, EXIT_PARSE_ERROR, Error, ErrorKind, Result};
+use crate::report::{Painter, diagnostic};
+use arguments::{Backstay, Command};
+use preparation::Preparation;
+
+/// Runs the command line and returns the exit code.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let command = match parse(&arguments) {
+        Ok(command) => command,
+        Err(answer) => return answer_of(&answer),
+    };
+    match dispatch(command) {
+        Ok(code) => code,
+        Err(errors) => fail(&errors),
+    }
+}
+
+/// Reads the command line under the name the binary was started as.
+fn parse(arguments: &[OsString]) -> Result<Command, clap::Error> {
+    match started_as(arguments) {
+        "ansible-playbook" => arguments::PlayArgs::try_parse_from(arguments).map(Command::Play),
+        "ansible-inventory" => {
+            arguments::InventoryArgs::try_parse_from(arguments).map(Command::Inventory)
+        }
+        _ => Backstay::try_parse_from(arguments).map(|line| line.command),
+    }
+}
+
+fn started_as(arguments: &[OsString]) -> &str {
+    arguments
+        .first()
+        .and_then(|name| Path::new(name).file_name())
+        .and_then(|name| name.to_str())
+        .unwrap_or("backstay")
+}
+
+/// Prints clap's answer: help goes to stdout with code 0, a usage error to stderr with code 2.
+fn answer_of(answer: &clap::Error) -> u8 {
+    // A closed pipe leaves nobody to tell.
+    answer.print().ok();
+    u8::try_from(answer.exit_code()).unwrap_or(EXIT_ERROR)
+}
+
+fn dispatch(command: Command) -> Result<u8, Vec<Error>> {
+    let surroundings = surroundings::read().map_err(|error| vec![error])?;
+    let config = Config::load(&surroundings)?;
+    match command {
+        Command::Config(args) => config::run(&args, &config, &mut io::stdout().lock())
+            .map(|()| EXIT_OK)
+            .map_err(|error| vec![error]),
+        Command::Inventory(args) => {
+            let prepared = Preparation::new(surroundings, config, &args.sources, &args.vault)?;
+            tell_warnings(&prepared);
+            inventory::run(&args, &prepared, &mut io::stdout().lock()).map(|()| EXIT_OK)
+        }
+        Command::Play(args) => {
+            let sources = &args.hosts.sources;
+            let prepared = Preparation::new(surroundings, config, sources, &args.vault)?;
+            play::run(&args, &prepared)
+        }
+    }
+}
+
+/// Prints what the user should know about the settings and the inventory.
+fn tell_warnings(prepared: &Preparation) {
+    let painter = screen::painter(&prepared.config, io::stderr().is_terminal());
+    for warning in &prepared.warnings {
+        let text = diagnostic::render_warning(&warning.text, warning.mark.as_ref(), painter);
+        // Without a stderr there is nobody to tell.
+        writeln!(io::stderr().lock(), "{text}").ok();
+    }
+}
+
+/// Prints the errors that ended the command, each as one story, and picks the exit code.
+fn fail(errors: &[Error]) -> u8 {
+    let painter = Painter::new(io::stderr().is_terminal());
+    let stories: Vec<_> = errors
+        .iter()
+        .map(|error| diagnostic::render(error, painter))
+        .collect();
+    // Without a stderr there is nobody to tell; the exit code still tells.
+    writeln!(io::stderr().lock(), "{}", stories.join("\n\n")).ok();
+    errors
+        .iter()
+        .map(|error| exit_code(error.kind))
+        .max()
+        .unwrap_or(EXIT_ERROR)
+}
+
+/// Returns Ansible's exit code for an error that ended a command.
+fn exit_code(kind: ErrorKind) -> u8 {
+    match kind {
+        ErrorKind::Content => EXIT_PARSE_ERROR,
+        _ => EXIT_ERROR,
+    }
+}
+
+fn cannot_print(error: io::Error) -> Error {
+    Error::usage("standard output cannot be written").caused_by(error)
+}

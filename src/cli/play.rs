@@ -1,0 +1,692 @@
+//! `backstay play`: options to a run, the run's outcome to an exit code.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+
+use super::arguments::{BecomeArgs, ConnectionArgs, OutputArgs, PlayArgs, TaskArgs};
+use super::listing;
+use super::preparation::Preparation;
+use super::screen::{Layout, Screen, ScreenOptions};
+use super::secrets::{LoginPasswords, login_passwords};
+use super::surroundings;
+use super::terminal::TerminalPrompter;
+use crate::config::Config;
+use crate::error::{
+    EXIT_ERROR, EXIT_FAILED_HOSTS, EXIT_INTERRUPTED, EXIT_OK, EXIT_UNREACHABLE_HOSTS, Error, Result,
+};
+use crate::event::Event;
+use crate::executor::{
+    self, BecomeDefaults, Cancellation, ConnectionDefaults, Executable, Gathering, Run, RunOptions,
+    RunOutcome,
+};
+use crate::inventory::Inventory;
+use crate::lookups::World;
+use crate::playbook::{self, Context, Playbook, TagSelection, TaskIds, VarsFiles};
+use crate::template::Engine;
+use crate::transport::ConnectContext;
+use crate::vars::{Constants, HostFiles, Settings, StaticNames, Variables};
+use crate::vault;
+
+/// Runs the playbooks, or lists what they would do.
+pub(super) fn run(args: &PlayArgs, prepared: &Preparation) -> Result<u8, Vec<Error>> {
+    let tags = Tags::new(args, &prepared.config);
+    let world = lookups(prepared, &args.playbooks[0]);
+    let engine = engine(prepared, &world);
+    let templates = StaticNames::new(engine.clone(), Arc::clone(&prepared.extra));
+    let context = context(prepared, &templates);
+    let playbooks = load(&args.playbooks, &context)?;
+    let files = HostFiles::new(&prepared.inventory, prepared.inventory_options.clone());
+    check_variable_files(&files, &prepared.inventory, &playbooks)?;
+    if args.syntax_check || args.hosts.list_hosts || args.list_tasks || args.list_tags {
+        let wanted = listing::Wanted {
+            hosts: args.hosts.list_hosts,
+            tasks: args.list_tasks,
+            tags: args.list_tags,
+        };
+        return listing::print(&wanted, &playbooks, prepared, &tags.selection(), &engine)
+            .map(|()| EXIT_OK);
+    }
+    prepared
+        .inventory
+        .targets("all", prepared.limit.as_ref())
+        .map_err(|error| vec![error])?;
+    let command = CommandOptions {
+        task: &args.task,
+        connection: &args.connection,
+        become_: &args.become_,
+        output: &args.output,
+        forks: args.hosts.forks,
+        layout: Layout::Default,
+    };
+    let mut options = command.run_options(prepared).map_err(|error| vec![error])?;
+    options.tags = tags.selection();
+    options.force_handlers = args.force_handlers || prepared.config.is_on("DEFAULT_FORCE_HANDLERS");
+    options.start_at_task.clone_from(&args.start_at_task);
+    options.step = args.step;
+    let constants = constants(prepared, &options, &tags, &args.playbooks[0]);
+    let settings = settings(prepared, constants, engine.clone());
+    let variables = Variables::new(settings, Arc::clone(&prepared.inventory), files);
+    let outcome = command
+        .execute(
+            prepared, options, &context, engine, world, variables, &playbooks,
+        )
+        .map_err(|error| vec![error])?;
+    if let Some(path) = retry_file(&prepared.config, &args.playbooks[0]) {
+        write_retry_file(&path, &outcome).map_err(|error| vec![error])?;
+    }
+    Ok(exit_code(&outcome))
+}
+
+/// The tags of the command line, or of the settings when it has none.
+pub(super) struct Tags {
+    only: Vec<String>,
+    skip: Vec<String>,
+}
+
+impl Tags {
+    fn new(args: &PlayArgs, config: &Config) -> Self {
+        let given = |given: &[String], setting: &str| {
+            if given.is_empty() {
+                config.list(setting)
+            } else {
+                given.to_vec()
+            }
+        };
+        let only = given(&args.tags, "TAGS_RUN");
+        Self {
+            only,
+            skip: given(&args.skip_tags, "TAGS_SKIP"),
+        }
+    }
+
+    fn selection(&self) -> TagSelection {
+        let texts = |tags: &'_ [String]| tags.to_vec();
+        let (only, skip) = (texts(&self.only), texts(&self.skip));
+        TagSelection::new(
+            only.iter().map(String::as_str),
+            skip.iter().map(String::as_str),
+        )
+    }
+}
+
+/// Returns what lookups see of the controller before any task: they search beside the playbook.
+fn lookups(prepared: &Preparation, playbook: &Path) -> World {
+    let directory = prepared.surroundings.working_directory.join(playbook);
+    let directory = directory
+        .parent()
+        .map(Path::to_path_buf)
+        .unwrap_or_default();
+    let environment = prepared.surroundings.environment.clone();
+    World {
+        environment: Arc::new(environment.into_iter().collect()),
+        secrets: Arc::clone(&prepared.secrets),
+        ..World::new(directory)
+    }
+}
+
+fn engine(prepared: &Preparation, world: &World) -> Engine {
+    Engine::new(Arc::new(world.clone()))
+        .allow_broken_conditionals(prepared.config.is_on("ALLOW_BROKEN_CONDITIONALS"))
+}
+
+/// Makes what playbooks are loaded with.
+pub(super) fn context<'a>(prepared: &'a Preparation, templates: &'a StaticNames) -> Context<'a> {
+    let config = &prepared.config;
+    let paths = |setting: &str| {
+        config
+            .list(setting)
+            .into_iter()
+            .map(PathBuf::from)
+            .collect()
+    };
+    let private = config
+        .is_set("DEFAULT_PRIVATE_ROLE_VARS")
+        .then(|| config.is_on("DEFAULT_PRIVATE_ROLE_VARS"));
+    Context {
+        files: &*prepared.files,
+        templates,
+        catalog: &Executable,
+        roles_path: paths("DEFAULT_ROLES_PATH"),
+        collections_path: paths("COLLECTIONS_PATHS"),
+        module_path: paths("DEFAULT_MODULE_PATH"),
+        working_directory: prepared.surroundings.working_directory.clone(),
+        home: Some(prepared.surroundings.home.clone()),
+        yaml: prepared.yaml,
+        private_role_vars: private,
+        unknown_keyword_fails: config.is_on("INVALID_TASK_ATTRIBUTE_FAILED"),
+        ids: TaskIds::default(),
+    }
+}
+
+/// Loads every playbook and gathers the errors of all of them.
+fn load(paths: &[PathBuf], context: &Context<'_>) -> Result<Vec<Playbook>, Vec<Error>> {
+    let mut playbooks = Vec::new();
+    let mut errors = Vec::new();
+    for path in paths {
+        match playbook::load(path, context) {
+            Ok(playbook) => playbooks.push(playbook),
+            Err(found) => errors.extend(found),
+        }
+    }
+    if errors.is_empty() {
+        Ok(playbooks)
+    } else {
+        Err(errors)
+    }
+}
+
+fn check_variable_files(
+    files: &HostFiles,
+    inventory: &Inventory,
+    playbooks: &[Playbook],
+) -> Result<(), Vec<Error>> {
+    let plays = playbooks.iter().flat_map(|playbook| &playbook.plays);
+    let errors = files.check(inventory, plays.map(|play| play.directory.as_path()));
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(errors)
+    }
+}
+
+fn constants(
+    prepared: &Preparation,
+    options: &RunOptions,
+    tags: &Tags,
+    playbook: &Path,
+) -> Constants {
+    let all = |tags: &[String]| {
+        tags.iter()
+            .flat_map(|tag| tag.split(','))
+            .map(|tag| tag.trim().to_owned())
+            .collect()
+    };
+    let run_tags: Vec<String> = all(&tags.only);
+    let directory = prepared.surroundings.working_directory.join(playbook);
+    let directory = directory.parent().map(playbook::normal).unwrap_or_default();
+    Constants {
+        check_mode: options.check,
+        diff_mode: options.diff,
+        forks: options.forks.unwrap_or(DEFAULT_FORKS),
+        verbosity: options.verbosity.into(),
+        inventory_sources: prepared.absolute_sources(),
+        run_tags: if run_tags.is_empty() {
+            vec!["all".into()]
+        } else {
+            run_tags
+        },
+        skip_tags: all(&tags.skip),
+        limit: prepared.limit_text.clone(),
+        config_file: prepared
+            .config
+            .file
+            .as_ref()
+            .map(|path| path.display().to_string()),
+        python: python(prepared),
+        playbook_dir: directory.display().to_string(),
+    }
+}
+
+/// What `ansible_forks` says when nobody set a number: Ansible's own default.
+const DEFAULT_FORKS: usize = 5;
+
+/// Returns a Python of the controller, for plays that ask for Ansible's own.
+fn python(prepared: &Preparation) -> String {
+    let path = prepared
+        .surroundings
+        .environment
+        .get("PATH")
+        .cloned()
+        .unwrap_or_default();
+    std::env::split_paths(&path)
+        .map(|directory| directory.join("python3"))
+        .find(|program| program.is_file())
+        .unwrap_or_else(|| "/usr/bin/python3".into())
+        .display()
+        .to_string()
+}
+
+pub(super) fn settings(prepared: &Preparation, constants: Constants, engine: Engine) -> Settings {
+    let files = Arc::clone(&prepared.files);
+    Settings {
+        constants,
+        extra: Arc::clone(&prepared.extra),
+        engine,
+        vars_files: VarsFiles::new(files, prepared.yaml),
+        merge: prepared.config.text("DEFAULT_HASH_BEHAVIOUR").as_deref() == Some("merge"),
+        inject_facts: prepared.config.is_on("INJECT_FACTS_AS_VARS"),
+    }
+}
+
+/// The options that `play` and `run` share.
+pub(super) struct CommandOptions<'a> {
+    pub(super) task: &'a TaskArgs,
+    pub(super) connection: &'a ConnectionArgs,
+    pub(super) become_: &'a BecomeArgs,
+    pub(super) output: &'a OutputArgs,
+    pub(super) forks: Option<usize>,
+    pub(super) layout: Layout,
+}
+
+impl CommandOptions<'_> {
+    /// Resolves options and settings into the run's values.
+    pub(super) fn run_options(&self, prepared: &Preparation) -> Result<RunOptions> {
+        let config = &prepared.config;
+        let passwords = login_passwords(self.connection, self.become_, config, &prepared.redactor)?;
+        let verbosity = self.verbosity(config);
+        let number = |setting: &str| config.integer(setting).and_then(|n| u64::try_from(n).ok());
+        Ok(RunOptions {
+            forks: self.forks.or_else(|| {
+                config
+                    .is_set("DEFAULT_FORKS")
+                    .then(|| config.integer("DEFAULT_FORKS"))
+                    .flatten()
+                    .and_then(|n| usize::try_from(n).ok())
+            }),
+            check: self.task.check,
+            diff: self.task.diff || config.is_on("DIFF_ALWAYS"),
+            verbosity,
+            strategy: config
+                .text("DEFAULT_STRATEGY")
+                .unwrap_or_else(|| "linear".into()),
+            gathering: gathering(config)?,
+            any_errors_fatal: config.is_on("ANY_ERRORS_FATAL"),
+            no_log: config.is_on("DEFAULT_NO_LOG"),
+            task_timeout: number("TASK_TIMEOUT").unwrap_or(0),
+            error_on_missing_handler: config.is_on("ERROR_ON_MISSING_HANDLER"),
+            inject_facts: config.is_on("INJECT_FACTS_AS_VARS"),
+            show_arguments: config.is_on("DISPLAY_ARGS_TO_STDOUT"),
+            max_diff_size: number("MAX_FILE_SIZE_FOR_DIFF").unwrap_or(104_448),
+            connection: self.connection_defaults(prepared, passwords.connection.clone()),
+            become_defaults: self.become_defaults(config, passwords),
+            other_agents: other_agents(&self.task.agent)?,
+            sandbox_root: prepared.cache_directory().join("sandbox"),
+            working_directory: prepared.surroundings.working_directory.clone(),
+            user: surroundings::user_name(),
+            ..RunOptions::new(own_binary(), prepared.surroundings.home.clone())
+        })
+    }
+
+    fn verbosity(&self, config: &Config) -> u8 {
+        let set = config
+            .integer("DEFAULT_VERBOSITY")
+            .and_then(|n| u8::try_from(n).ok());
+        self.output.verbosity.verbose.max(set.unwrap_or(0))
+    }
+
+    fn connection_defaults(
+        &self,
+        prepared: &Preparation,
+        password: Option<String>,
+    ) -> ConnectionDefaults {
+        let (args, config) = (self.connection, &prepared.config);
+        let text = |given: &Option<String>, setting: &str| {
+            given
+                .clone()
+                .or_else(|| config.text(setting))
+                .unwrap_or_default()
+        };
+        let seconds = config
+            .integer("SSH_TIMEOUT")
+            .or_else(|| config.integer("DEFAULT_TIMEOUT"));
+        let seconds = args
+            .timeout
+            .or_else(|| seconds.and_then(|n| u64::try_from(n).ok()));
+        let is_checked = config
+            .get("SSH_HOST_KEY_CHECKING")
+            .and_then(|(value, _)| value.as_bool());
+        ConnectionDefaults {
+            connection: text(&args.connection, "DEFAULT_TRANSPORT"),
+            remote_user: args
+                .user
+                .clone()
+                .or_else(|| config.text("DEFAULT_REMOTE_USER")),
+            port: config
+                .integer("DEFAULT_REMOTE_PORT")
+                .and_then(|port| u16::try_from(port).ok()),
+            password,
+            private_key_file: args
+                .private_key
+                .clone()
+                .or_else(|| config.text("DEFAULT_PRIVATE_KEY_FILE").map(PathBuf::from)),
+            ssh_args: config.text("SSH_ARGS").unwrap_or_default(),
+            ssh_common_args: text(&args.ssh_common_args, "SSH_COMMON_ARGS"),
+            ssh_extra_args: text(&args.ssh_extra_args, "SSH_EXTRA_ARGS"),
+            host_key_checking: is_checked.unwrap_or_else(|| config.is_on("HOST_KEY_CHECKING")),
+            timeout: Duration::from_secs(seconds.unwrap_or(10)),
+            retries: config
+                .integer("SSH_RECONNECTION_RETRIES")
+                .and_then(|n| u32::try_from(n).ok())
+                .unwrap_or(0),
+        }
+    }
+
+    fn become_defaults(&self, config: &Config, passwords: LoginPasswords) -> BecomeDefaults {
+        let method = self
+            .become_
+            .method
+            .clone()
+            .or_else(|| config.text("DEFAULT_BECOME_METHOD"));
+        BecomeDefaults {
+            enabled: self.become_.enabled || config.is_on("DEFAULT_BECOME"),
+            method: method.unwrap_or_else(|| "sudo".into()),
+            user: self.become_.user.clone().or_else(|| {
+                config
+                    .is_set("DEFAULT_BECOME_USER")
+                    .then(|| config.text("DEFAULT_BECOME_USER"))
+                    .flatten()
+            }),
+            flags: config.text("DEFAULT_BECOME_FLAGS"),
+            executable: config.text("DEFAULT_BECOME_EXE"),
+            password: passwords.become_,
+        }
+    }
+
+    /// Runs the playbooks and shows what happens.
+    pub(super) fn execute(
+        &self,
+        prepared: &Preparation,
+        options: RunOptions,
+        context: &Context<'_>,
+        engine: Engine,
+        lookups: World,
+        variables: Variables,
+        playbooks: &[Playbook],
+    ) -> Result<RunOutcome> {
+        let screen = Screen::new(
+            &ScreenOptions {
+                format: self.output.output,
+                verbosity: options.verbosity,
+                check: options.check,
+                layout: self.layout,
+            },
+            &prepared.config,
+            prepared.redactor.clone(),
+        )?;
+        let (show, shown_events) = std::sync::mpsc::channel();
+        let shown = screen.start(shown_events);
+        announce(prepared, playbooks, &show);
+        let runtime = runtime()?;
+        let outcome = runtime.block_on(async {
+            let (trigger, cancel) = Cancellation::new();
+            let signals = tokio::spawn(end_on_signals(trigger));
+            let (events, happened) = mpsc::unbounded_channel();
+            let run = self.run(
+                prepared, options, context, engine, lookups, variables, events, cancel,
+            );
+            let outcome = follow(executor::run(run, playbooks), happened, &show).await;
+            signals.abort();
+            outcome
+        });
+        // Agents that do not answer any more must not hold up the end.
+        runtime.shutdown_timeout(Duration::from_secs(1));
+        // The screen ends when nobody can tell it anything any more.
+        drop(show);
+        match shown.join() {
+            Ok(Ok(())) => Ok(outcome),
+            Ok(Err(error)) => Err(super::cannot_print(error)),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of a run, each used once"
+    )]
+    fn run<'c>(
+        &self,
+        prepared: &Preparation,
+        options: RunOptions,
+        context: &'c Context<'c>,
+        engine: Engine,
+        lookups: World,
+        variables: Variables,
+        events: mpsc::UnboundedSender<Event>,
+        cancel: Cancellation,
+    ) -> Run<'c> {
+        let secrets = Arc::clone(&prepared.secrets);
+        let (sources, inventory_options) =
+            (prepared.sources.clone(), prepared.inventory_options.clone());
+        Run {
+            connect: connect_context(prepared, &options),
+            context,
+            files: Arc::clone(&prepared.files) as _,
+            engine,
+            lookups,
+            inventory: Arc::clone(&prepared.inventory),
+            limit: prepared.limit.clone(),
+            variables,
+            extra: Arc::clone(&prepared.extra),
+            reload: Some(Arc::new(move || {
+                Inventory::load(&sources, &inventory_options)
+                    .map(|(inventory, _)| inventory)
+                    .map_err(|mut errors| errors.remove(0))
+            })),
+            decrypt: Arc::new(move |bytes| {
+                if vault::is_vaulted(bytes) {
+                    vault::decrypt(bytes, &secrets).map_err(|error| error.to_string())
+                } else {
+                    Ok(bytes.to_vec())
+                }
+            }),
+            prompter: Arc::new(TerminalPrompter),
+            options,
+            events,
+            cancel,
+        }
+    }
+}
+
+/// Passes on what happens until the run is over, then what is still under way.
+async fn follow(
+    run: impl Future<Output = RunOutcome>,
+    mut happened: mpsc::UnboundedReceiver<Event>,
+    show: &Sender<Event>,
+) -> RunOutcome {
+    let mut run = std::pin::pin!(run);
+    let outcome = loop {
+        tokio::select! {
+            biased;
+            Some(event) = happened.recv() => pass_on(event, show),
+            outcome = &mut run => break outcome,
+        }
+    };
+    while let Ok(event) = happened.try_recv() {
+        pass_on(event, show);
+    }
+    outcome
+}
+
+fn pass_on(event: Event, show: &Sender<Event>) {
+    // A screen that could not write any more is reported when it is joined.
+    show.send(event).ok();
+}
+
+fn connect_context(prepared: &Preparation, options: &RunOptions) -> ConnectContext {
+    let environment = &prepared.surroundings.environment;
+    ConnectContext {
+        agent_socket: environment.get("SSH_AUTH_SOCK").map(PathBuf::from),
+        ..ConnectContext::new(options.home.clone(), options.user.clone())
+    }
+}
+
+/// Names the running binary in a way that other processes can start, whatever became of its file.
+fn own_binary() -> String {
+    format!("/proc/{}/exe", std::process::id())
+}
+
+fn gathering(config: &Config) -> Result<Gathering> {
+    match config.text("DEFAULT_GATHERING").as_deref() {
+        Some("implicit") | None => Ok(Gathering::Implicit),
+        Some("explicit") => Ok(Gathering::Explicit),
+        Some("smart") => Ok(Gathering::Smart),
+        Some(other) => Err(Error::content(format!(
+            "the setting `gathering` is `{other}`, which is none of implicit, explicit, smart"
+        ))
+        .suggest(other, ["implicit", "explicit", "smart"])),
+    }
+}
+
+fn other_agents(given: &[String]) -> Result<BTreeMap<String, PathBuf>> {
+    given
+        .iter()
+        .map(|text| match text.split_once('=') {
+            Some((cpu, path)) if !cpu.is_empty() && Path::new(path).is_file() => {
+                Ok((cpu.to_owned(), PathBuf::from(path)))
+            }
+            Some((_, path)) => Err(Error::usage(format!("the agent `{path}` does not exist"))),
+            None => Err(Error::usage(format!("`--agent {text}` names no CPU"))
+                .help("write it as `--agent aarch64=PATH`, the CPU as `uname -m` prints it")),
+        })
+        .collect()
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| {
+            Error::new(
+                crate::error::ErrorKind::Internal,
+                "the runtime cannot be started",
+            )
+            .caused_by(error)
+        })
+}
+
+/// Ends the run in order on the first signal, and at once on the second.
+async fn end_on_signals(trigger: watch::Sender<bool>) {
+    let kinds = [
+        SignalKind::interrupt(),
+        SignalKind::terminate(),
+        SignalKind::hangup(),
+    ];
+    let Ok(streams) = kinds
+        .into_iter()
+        .map(signal)
+        .collect::<std::io::Result<Vec<_>>>()
+    else {
+        return;
+    };
+    let [mut interrupt, mut terminate, mut hangup] =
+        <[_; 3]>::try_from(streams).expect("three kinds give three streams");
+    for is_second in [false, true] {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+        if is_second {
+            #[expect(
+                clippy::exit,
+                reason = "the user does not want to wait for the end in order"
+            )]
+            std::process::exit(i32::from(EXIT_INTERRUPTED));
+        }
+        // A run that is over has nobody left to tell.
+        trigger.send(true).ok();
+    }
+}
+
+/// Tells what is known before the first play: the configuration file and all warnings.
+fn announce(prepared: &Preparation, playbooks: &[Playbook], show: &Sender<Event>) {
+    let config = match &prepared.config.file {
+        Some(path) => format!("Using {} as config file", path.display()),
+        None => "No config file found; using defaults".to_owned(),
+    };
+    let mut told = vec![Event::Verbose {
+        verbosity: 1,
+        host: None,
+        text: config,
+    }];
+    told.extend(prepared.warnings.iter().map(|warning| Event::Warning {
+        message: warning.text.clone(),
+        mark: warning.mark.clone(),
+    }));
+    let of_playbooks = playbooks.iter().flat_map(|playbook| &playbook.warnings);
+    told.extend(of_playbooks.map(|(message, mark)| Event::Warning {
+        message: message.clone(),
+        mark: Some(mark.clone()),
+    }));
+    for event in told {
+        pass_on(event, show);
+    }
+}
+
+/// Returns Ansible's exit code for what came of a run.
+pub(super) fn exit_code(outcome: &RunOutcome) -> u8 {
+    if outcome.cancelled {
+        EXIT_INTERRUPTED
+    } else if let Some(error) = &outcome.error {
+        super::exit_code(error.kind).max(EXIT_ERROR)
+    } else if !outcome.unreachable.is_empty() {
+        EXIT_UNREACHABLE_HOSTS
+    } else if !outcome.failed.is_empty() {
+        EXIT_FAILED_HOSTS
+    } else {
+        EXIT_OK
+    }
+}
+
+fn retry_file(config: &Config, playbook: &Path) -> Option<PathBuf> {
+    if !config.is_on("RETRY_FILES_ENABLED") {
+        return None;
+    }
+    let name = format!("{}.retry", playbook.file_stem()?.to_string_lossy());
+    let directory = config.text("RETRY_FILES_SAVE_PATH").map(PathBuf::from);
+    let directory = directory.or_else(|| playbook.parent().map(Path::to_path_buf))?;
+    Some(directory.join(name))
+}
+
+#[expect(clippy::disallowed_methods, reason = "a file of the controller")]
+fn write_retry_file(path: &Path, outcome: &RunOutcome) -> Result<()> {
+    let hosts: Vec<_> = outcome.failed.iter().chain(&outcome.unreachable).collect();
+    if hosts.is_empty() {
+        return Ok(());
+    }
+    let text: String = hosts.iter().map(|host| format!("{host}\n")).collect();
+    std::fs::write(path, text).map_err(|error| {
+        Error::usage(format!(
+            "the retry file `{}` cannot be written",
+            path.display()
+        ))
+        .caused_by(error)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unreachable_hosts_decide_the_exit_code_before_failed_ones() {
+        let hosts = |names: &[&str]| names.iter().map(|name| Arc::from(*name)).collect();
+        let outcome = |failed: &[&str], unreachable: &[&str]| RunOutcome {
+            failed: hosts(failed),
+            unreachable: hosts(unreachable),
+            ..RunOutcome::default()
+        };
+        assert_eq!(exit_code(&outcome(&[], &[])), 0);
+        assert_eq!(exit_code(&outcome(&["a"], &[])), 2);
+        assert_eq!(exit_code(&outcome(&["a"], &["b"])), 4);
+        assert_eq!(
+            exit_code(&RunOutcome {
+                cancelled: true,
+                ..outcome(&["a"], &[])
+            }),
+            99
+        );
+    }
+
+    #[test]
+    fn an_agent_for_another_cpu_names_both() {
+        let error = other_agents(&["aarch64".to_owned()]).unwrap_err();
+        assert_eq!(error.message, "`--agent aarch64` names no CPU");
+    }
+}

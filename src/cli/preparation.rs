@@ -1,0 +1,173 @@
+//! What every command over an inventory needs: settings, secrets, extra variables, the inventory.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::arguments::{SourceArgs, VaultPasswordArgs};
+use super::extra_vars;
+use super::files::ControllerFiles;
+use super::programs::Scripts;
+use super::secrets::vault_secrets;
+use crate::config::{Config, Surroundings};
+use crate::error::{Error, Result};
+use crate::inventory::{GroupNames, Inventory, InventoryOptions, Limit, PatternMismatch, Warning};
+use crate::playbook::Vars;
+use crate::redactor::Redactor;
+use crate::vault::Secrets;
+use crate::yaml::{DuplicateKeys, ReadOptions};
+
+/// The settings and secrets of one command, and the inventory it is about.
+pub(super) struct Preparation {
+    pub(super) surroundings: Surroundings,
+    pub(super) config: Config,
+    pub(super) redactor: Redactor,
+    pub(super) secrets: Arc<Secrets>,
+    pub(super) files: Arc<ControllerFiles>,
+    pub(super) extra: Arc<Vars>,
+    pub(super) yaml: ReadOptions,
+    pub(super) sources: Vec<String>,
+    pub(super) inventory_options: InventoryOptions,
+    pub(super) inventory: Arc<Inventory>,
+    pub(super) limit_text: Option<String>,
+    pub(super) limit: Option<Limit>,
+    pub(super) warnings: Vec<Warning>,
+}
+
+impl Preparation {
+    /// Reads everything, gathering the errors of the inventory.
+    pub(super) fn new(
+        surroundings: Surroundings,
+        config: Config,
+        sources: &SourceArgs,
+        vault: &VaultPasswordArgs,
+    ) -> Result<Self, Vec<Error>> {
+        let one = |error: Error| vec![error];
+        let redactor = Redactor::default();
+        let directory = surroundings.working_directory.clone();
+        let secrets = vault_secrets(vault, &config, &directory, &redactor).map_err(one)?;
+        let secrets = Arc::new(secrets);
+        let files = Arc::new(ControllerFiles::new(Arc::clone(&secrets)));
+        let extra = extra_vars::read(&sources.extra_vars, &*files, &directory)?;
+        let yaml = ReadOptions {
+            duplicate_keys: duplicate_keys(&config).map_err(one)?,
+        };
+        let inventory_options =
+            inventory_options(&config, &directory, &secrets, yaml).map_err(one)?;
+        let names = if sources.inventory.is_empty() {
+            config.list("DEFAULT_HOST_LIST")
+        } else {
+            sources.inventory.clone()
+        };
+        let (inventory, mut warnings) = Inventory::load(&names, &inventory_options)?;
+        warnings.extend(config.warnings.iter().map(Warning::new));
+        let limit_text = (!sources.limit.is_empty()).then(|| sources.limit.join(","));
+        let limit = limit_text
+            .as_deref()
+            .map(|text| Limit::parse(text, &directory))
+            .transpose()
+            .map_err(one)?;
+        Ok(Self {
+            surroundings,
+            config,
+            redactor,
+            secrets,
+            files,
+            extra,
+            yaml,
+            sources: names,
+            inventory_options,
+            inventory: Arc::new(inventory),
+            limit_text,
+            limit,
+            warnings,
+        })
+    }
+
+    /// Returns the inventory's sources as playbooks see them: made absolute, host lists as given.
+    pub(super) fn absolute_sources(&self) -> Vec<String> {
+        let absolute = |source: &String| {
+            if source.contains(',') {
+                source.clone()
+            } else {
+                self.surroundings
+                    .working_directory
+                    .join(source)
+                    .display()
+                    .to_string()
+            }
+        };
+        self.sources.iter().map(absolute).collect()
+    }
+
+    /// Returns the directory of the cache: `$XDG_CACHE_HOME/backstay` or `~/.cache/backstay`.
+    pub(super) fn cache_directory(&self) -> PathBuf {
+        let named = self.surroundings.environment.get("XDG_CACHE_HOME");
+        named
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+            .unwrap_or_else(|| self.surroundings.home.join(".cache"))
+            .join("backstay")
+    }
+}
+
+fn duplicate_keys(config: &Config) -> Result<DuplicateKeys> {
+    match config.text("DUPLICATE_YAML_DICT_KEY").as_deref() {
+        Some("error") => Ok(DuplicateKeys::Error),
+        Some("ignore") => Ok(DuplicateKeys::Ignore),
+        Some("warn") | None => Ok(DuplicateKeys::Warn),
+        Some(other) => Err(not_one_of(
+            "duplicate_dict_key",
+            other,
+            &["error", "warn", "ignore"],
+        )),
+    }
+}
+
+fn inventory_options(
+    config: &Config,
+    directory: &Path,
+    secrets: &Arc<Secrets>,
+    yaml: ReadOptions,
+) -> Result<InventoryOptions> {
+    let group_names = match config.text("TRANSFORM_INVALID_GROUP_CHARS").as_deref() {
+        Some("always") => GroupNames::Always,
+        Some("never") | None => GroupNames::Never,
+        Some("ignore") => GroupNames::Ignore,
+        Some("silently") => GroupNames::Silently,
+        Some(other) => {
+            let known = ["always", "never", "ignore", "silently"];
+            return Err(not_one_of("force_valid_group_names", other, &known));
+        }
+    };
+    let pattern_mismatch = match config.text("HOST_PATTERN_MISMATCH").as_deref() {
+        Some("warning") | None => PatternMismatch::Warning,
+        Some("error") => PatternMismatch::Error,
+        Some("ignore") => PatternMismatch::Ignore,
+        Some(other) => {
+            let known = ["warning", "error", "ignore"];
+            return Err(not_one_of("host_pattern_mismatch", other, &known));
+        }
+    };
+    Ok(InventoryOptions {
+        secrets: Arc::clone(secrets),
+        yaml,
+        group_names,
+        pattern_mismatch,
+        enabled: config.list("INVENTORY_ENABLED"),
+        ignored_extensions: config.list("INVENTORY_IGNORE_EXTS"),
+        ignored_patterns: config.list("INVENTORY_IGNORE_PATTERNS"),
+        any_unparsed_is_failed: config.is_on("INVENTORY_ANY_UNPARSED_IS_FAILED"),
+        unparsed_is_failed: config.is_on("INVENTORY_UNPARSED_IS_FAILED"),
+        unparsed_warning: config.is_on("INVENTORY_UNPARSED_WARNING"),
+        scripts: Some(Arc::new(Scripts)),
+        working_directory: directory.to_path_buf(),
+    })
+}
+
+fn not_one_of(setting: &str, given: &str, known: &[&'static str]) -> Error {
+    Error::content(format!(
+        "the setting `{setting}` is `{given}`, which is none of {}",
+        known.join(", ")
+    ))
+    .suggest(given, known.iter().copied())
+}

@@ -1,0 +1,45 @@
+//! Programs the controller starts for itself: password scripts, inventory scripts, an editor.
+//!
+//! Nothing here touches a target.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::error::{Error, Result};
+use crate::inventory::ScriptRunner;
+
+/// Runs a program and returns what it printed.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a program of the controller, not of a target"
+)]
+pub(super) fn output_of(path: &Path, arguments: &[&str]) -> Result<Vec<u8>> {
+    let shown = path.display();
+    let output = Command::new(path)
+        .args(arguments)
+        .output()
+        .map_err(|error| {
+            Error::usage(format!("the program `{shown}` cannot be started"))
+                .caused_by(error)
+                .help("check that it is executable and that its first line names an interpreter")
+        })?;
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    let error = Error::usage(format!("the program `{shown}` failed: {}", output.status));
+    Err(if said.is_empty() {
+        error
+    } else {
+        error.caused_by(said)
+    })
+}
+
+/// Runs inventory scripts.
+pub(super) struct Scripts;
+
+impl ScriptRunner for Scripts {
+    fn run(&self, path: &Path, arguments: &[&str]) -> Result<Vec<u8>> {
+        output_of(path, arguments)
+    }
+}

@@ -1,0 +1,171 @@
+//! The listening end of a run: takes events off the channel and has the reporters show them.
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+use std::sync::mpsc::Receiver;
+use std::thread::JoinHandle;
+
+use super::arguments::OutputFormat;
+use super::terminal;
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::redactor::Redactor;
+use crate::report::default::{DefaultOptions, DefaultReporter};
+use crate::report::json::JsonReporter;
+use crate::report::minimal::MinimalReporter;
+use crate::report::{Painter, Palette, Reporter, ResultStyle, StatusLine, Streams};
+
+/// What a screen shows.
+pub(super) struct ScreenOptions {
+    pub(super) format: OutputFormat,
+    pub(super) verbosity: u8,
+    pub(super) check: bool,
+    pub(super) layout: Layout,
+}
+
+/// Which text layout is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Layout {
+    Default,
+    Minimal,
+    OneLine,
+}
+
+/// Shows events until the channel closes.
+pub(super) struct Screen {
+    reporter: Box<dyn Reporter + Send>,
+    log: Option<Log>,
+    status: Option<StatusLine>,
+    redactor: Redactor,
+}
+
+impl Screen {
+    /// Sets up the reporters the options and settings ask for.
+    pub(super) fn new(
+        options: &ScreenOptions,
+        config: &Config,
+        redactor: Redactor,
+    ) -> Result<Self> {
+        let painter = painter(config, io::stdout().is_terminal());
+        let log = config
+            .text("DEFAULT_LOG_PATH")
+            .map(|path| Log::open(Path::new(&path), options, config))
+            .transpose()?;
+        let is_watched = options.format == OutputFormat::Text
+            && io::stderr().is_terminal()
+            && io::stdout().is_terminal();
+        Ok(Self {
+            reporter: reporter(options, config, painter),
+            log,
+            status: is_watched.then(StatusLine::new),
+            redactor,
+        })
+    }
+
+    /// Shows events on a thread of its own until every sender is gone.
+    pub(super) fn start(mut self, events: Receiver<Event>) -> JoinHandle<io::Result<()>> {
+        std::thread::spawn(move || {
+            for event in events {
+                self.show(&event)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn show(&mut self, event: &Event) -> io::Result<()> {
+        if let Some(status) = &mut self.status {
+            status.update(event);
+        }
+        if let Some(log) = &mut self.log {
+            log.write(event, &self.redactor)?;
+        }
+        let reporter = &mut self.reporter;
+        let redactor = &self.redactor;
+        let mut print = || {
+            let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
+            reporter.report(event, &mut Streams::new(&mut out, &mut err, redactor))?;
+            out.flush()
+        };
+        match &self.status {
+            Some(status) => status.suspend(print),
+            None => print(),
+        }
+    }
+}
+
+/// Returns the painter the settings and the terminal ask for.
+pub(super) fn painter(config: &Config, is_terminal: bool) -> Painter {
+    let colour =
+        config.is_on("ANSIBLE_FORCE_COLOR") || (is_terminal && !config.is_on("ANSIBLE_NOCOLOR"));
+    Painter::new(colour)
+}
+
+fn reporter(
+    options: &ScreenOptions,
+    config: &Config,
+    painter: Painter,
+) -> Box<dyn Reporter + Send> {
+    let default = DefaultOptions {
+        check: options.check,
+        ..DefaultOptions::from_config(config, options.verbosity, terminal::columns(), painter)
+    };
+    match (options.format, options.layout) {
+        (OutputFormat::Json, _) => Box::new(JsonReporter),
+        (OutputFormat::Text, Layout::Default) => Box::new(DefaultReporter::new(default)),
+        (OutputFormat::Text, layout) => Box::new(MinimalReporter {
+            painter,
+            palette: Palette::from_config(config),
+            style: ResultStyle {
+                verbosity: options.verbosity,
+                ..default.results
+            },
+            one_line: layout == Layout::OneLine,
+        }),
+    }
+}
+
+/// The setting `log_path`: the same text without colour, each line with time and process.
+struct Log {
+    file: File,
+    reporter: Box<dyn Reporter + Send>,
+    prefix: String,
+}
+
+impl Log {
+    fn open(path: &Path, options: &ScreenOptions, config: &Config) -> Result<Self> {
+        let file = File::options()
+            .create(true)
+            .append(true)
+            .open(path)
+            .map_err(|error| {
+                Error::usage(format!(
+                    "the log file `{}` cannot be written",
+                    path.display()
+                ))
+                .caused_by(error)
+                .help("set `log_path` to a file you may write, or unset it")
+            })?;
+        let user = super::surroundings::user_name();
+        Ok(Self {
+            file,
+            reporter: reporter(options, config, Painter::new(false)),
+            prefix: format!("p={} u={user} n=ansible INFO| ", std::process::id()),
+        })
+    }
+
+    fn write(&mut self, event: &Event, redactor: &Redactor) -> io::Result<()> {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        self.reporter
+            .report(event, &mut Streams::new(&mut out, &mut err, redactor))?;
+        out.append(&mut err);
+        let now = jiff::ZonedDateTime::now()
+            .strftime("%Y-%m-%d %H:%M:%S,%3f")
+            .to_string();
+        for line in String::from_utf8_lossy(&out).lines() {
+            writeln!(self.file, "{now} {}{line}", self.prefix)?;
+        }
+        Ok(())
+    }
+}
