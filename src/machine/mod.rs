@@ -39,7 +39,7 @@ pub use flags::FileFlags;
 pub use metadata::{DirEntry, FileKind, Follow, Metadata, Timestamp};
 pub use permissions::symbolic_mode;
 pub use prediction::Prediction;
-pub use temporary::{TemporaryDir, TemporaryFile};
+pub use temporary::{TemporaryDir, TemporaryFile, TemporaryProgram};
 pub use words::split_words;
 pub use write::NewFile;
 

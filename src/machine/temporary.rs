@@ -50,7 +50,38 @@ impl Drop for TemporaryFile {
     }
 }
 
+/// A private program (mode 0700) in a directory of its own; both are removed when this is dropped.
+#[derive(Debug)]
+pub struct TemporaryProgram {
+    path: PathBuf,
+    _directory: TemporaryDir,
+}
+
+impl TemporaryProgram {
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
 impl Machine {
+    /// Makes a private program called `name`, ready to run.
+    pub fn temporary_program(&mut self, name: &str, bytes: &[u8]) -> Result<TemporaryProgram> {
+        let directory = self.temporary_dir()?;
+        let name = Path::new(name).file_name().unwrap_or("program".as_ref());
+        let path = directory.path().join(name);
+        let wrong = |error| MachineError::io("write temporary program", &path, error);
+        let place = Place::of(&path).map_err(wrong)?;
+        // The file is closed at the end: the kernel runs none that is open for writing.
+        let mut file = place.create().map_err(wrong)?;
+        file.write_all(bytes).map_err(wrong)?;
+        rustix::fs::fchmod(&file, rustix::fs::Mode::from_raw_mode(0o700))
+            .map_err(|error| wrong(error.into()))?;
+        Ok(TemporaryProgram {
+            path,
+            _directory: directory,
+        })
+    }
+
     /// Makes a private scratch directory.
     pub fn temporary_dir(&mut self) -> Result<TemporaryDir> {
         let place = self.scratch_place()?;

@@ -132,6 +132,12 @@ impl Pattern {
             .map(|(_, number)| *number)
     }
 
+    /// Lists the named groups with their numbers, in the order written.
+    pub fn group_names(&self) -> impl Iterator<Item = (&str, usize)> {
+        let names = self.translated.names.iter();
+        names.map(|(name, number)| (name.as_str(), *number))
+    }
+
     /// Finds the first match, as `re.search`.
     pub fn search<H: Haystack + ?Sized>(&self, text: &H) -> Result<Option<Captures>, PatternError> {
         self.captures(&self.regex, RegexInput::new(text))
