@@ -341,7 +341,7 @@ fn is_relative(path: &Path) -> bool {
 }
 
 /// Quotes a word for a POSIX shell where it needs it.
-fn quote(word: &str) -> String {
+pub(super) fn quote(word: &str) -> String {
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "@%_-+=:,./".contains(letter);
     if !word.is_empty() && word.chars().all(is_plain) {
         return word.to_owned();

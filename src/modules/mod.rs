@@ -14,6 +14,7 @@ mod encoding;
 mod fake;
 mod file;
 mod find;
+mod get_url;
 mod glob;
 mod group;
 mod http;
@@ -21,12 +22,14 @@ mod init_scripts;
 mod invocation;
 mod lineinfile;
 mod lines;
+mod offer;
 mod os_error;
 mod outcome;
 mod package;
 mod path_info;
 mod ping;
 mod replace;
+mod script;
 mod service;
 mod setup;
 mod slurp;
@@ -36,7 +39,10 @@ mod tempfile;
 #[cfg(test)]
 mod testing;
 mod unarchive;
+mod unchecked;
+mod uri;
 mod user;
+mod wait_for;
 
 use crate::arguments::ArgumentSpec;
 use crate::machine::Machine;
@@ -76,11 +82,13 @@ const MODULES: &[Module] = &[
     module!(copy, CopyArgs),
     module!(file, FileArgs),
     module!(find, FindArgs),
+    module!(get_url, GetUrlArgs),
     module!(group, GroupArgs),
     module!(lineinfile, LineinfileArgs),
     module!(package, PackageArgs),
     module!(ping, PingArgs),
     module!(replace, ReplaceArgs),
+    module!(script, ScriptArgs),
     module!(service, ServiceArgs),
     module!(setup, SetupArgs),
     module!(command, ShellArgs, run_shell),
@@ -89,7 +97,9 @@ const MODULES: &[Module] = &[
     module!(systemd, SystemdArgs),
     module!(tempfile, TempfileArgs),
     module!(unarchive, UnarchiveArgs),
+    module!(uri, UriArgs),
     module!(user, UserArgs),
+    module!(wait_for, WaitForArgs),
 ];
 
 /// Finds a module by its short name.

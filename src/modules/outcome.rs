@@ -159,6 +159,7 @@ impl Failure {
         result.insert("changed".into(), false.into());
         result.insert("msg".into(), self.msg.into());
         result.extend(self.data);
+        insert_lines(&mut result);
         insert_texts(&mut result, "warnings", self.warnings);
         result
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::machine::{Content, Machine, NewFile};
 
 use super::path_info::path_info;
+use super::unchecked::skipped_in_check_mode;
 use super::{Failure, ModuleResult, Outcome};
 
 crate::arguments! {
@@ -23,6 +24,9 @@ crate::arguments! {
 
 /// Creates the file (mode 0600) or directory (mode 0700).
 pub(crate) fn run(machine: &mut Machine, args: TempfileArgs) -> ModuleResult {
+    if let Some(outcome) = skipped_in_check_mode(machine, "tempfile") {
+        return Ok(outcome);
+    }
     for (option, value) in [("prefix", &args.prefix), ("suffix", &args.suffix)] {
         if value.contains('/') {
             return Err(Failure::new(format!(

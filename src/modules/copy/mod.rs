@@ -11,9 +11,10 @@ mod tree;
 use std::path::{Path, PathBuf};
 
 use crate::arguments::{FileAttributes, Mode};
-use crate::machine::{ContentId, Machine};
+use crate::machine::Machine;
 use crate::value::{Map, Value};
 
+use super::offer::content_id;
 use super::path_info::without_unborn_owners;
 use super::{Failure, ModuleResult};
 use place::{Placing, Source};
@@ -167,20 +168,14 @@ impl Source {
     /// Reads what the controller offers.
     fn controllers(offer: &Map) -> Result<Self, Failure> {
         let text = |name: &str| offer.get(name).and_then(Value::as_str).map(str::to_owned);
-        let size = offer.get("size").and_then(Value::as_int);
-        match (
-            text("sha256"),
-            size.and_then(|size| u64::try_from(size).ok()),
-        ) {
-            (Some(sha256), Some(size)) => Ok(Self {
-                content: crate::machine::Content::Remote(ContentId { sha256, size }),
-                size,
-                sha1: text("sha1"),
-                md5: text("md5"),
-                new: crate::machine::NewFile::default(),
-            }),
-            _ => Err(Failure::new("the controller offered no content")),
-        }
+        let id = content_id(offer)?;
+        Ok(Self {
+            size: id.size,
+            content: crate::machine::Content::Remote(id),
+            sha1: text("sha1"),
+            md5: text("md5"),
+            new: crate::machine::NewFile::default(),
+        })
     }
 }
 

@@ -46,24 +46,20 @@ fn digest(parameters: &str, credentials: &str, method: &str, target: &str) -> Op
     let request = hash(format!("{method}:{target}"));
     let has_quality =
         value("qop").is_some_and(|list| list.split(',').any(|quality| quality.trim() == "auth"));
-    let mut answer = format!(
-        "Digest username=\"{user}\", realm=\"{realm}\", nonce=\"{nonce}\", uri=\"{target}\""
-    );
-    if has_quality {
+    let response = if has_quality {
         let own = format!("{:016x}", rand::random::<u64>());
         let response = hash(format!("{secret}:{nonce}:00000001:{own}:auth:{request}"));
-        answer.push_str(&format!(
-            ", response=\"{response}\", qop=auth, nc=00000001, cnonce=\"{own}\""
-        ));
+        format!("response=\"{response}\", qop=auth, nc=00000001, cnonce=\"{own}\"")
     } else {
         let response = hash(format!("{secret}:{nonce}:{request}"));
-        answer.push_str(&format!(", response=\"{response}\""));
-    }
-    if let Some(opaque) = value("opaque") {
-        answer.push_str(&format!(", opaque=\"{opaque}\""));
-    }
-    answer.push_str(&format!(", algorithm={algorithm_name}"));
-    Some(answer)
+        format!("response=\"{response}\"")
+    };
+    let opaque =
+        value("opaque").map_or_else(String::new, |opaque| format!(", opaque=\"{opaque}\""));
+    Some(format!(
+        "Digest username=\"{user}\", realm=\"{realm}\", nonce=\"{nonce}\", uri=\"{target}\", \
+         {response}{opaque}, algorithm={algorithm_name}"
+    ))
 }
 
 /// Returns a parameter of a header such as `a="b, c", d=e`.

@@ -52,7 +52,7 @@ pub(super) fn client(
     };
     let address = Address::new(&proxy);
     if url.scheme == "http" {
-        let authorization = address.user_info.map(|user| basic(user));
+        let authorization = address.user_info.map(basic);
         let dial = Dial::Proxy(with_port(address.host_port));
         return Ok(dialled(config.build(), dial, authorization));
     }

@@ -1,12 +1,14 @@
 //! Request bodies of forms: `application/x-www-form-urlencoded` and `multipart/form-data`.
 
+use std::fmt::Write;
 use std::path::Path;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
-use crate::machine::Machine;
+use crate::machine::{Content, Machine};
 use crate::modules::Failure;
+use crate::modules::offer::content_id;
 use crate::value::{Map, Value};
 
 /// Encodes a dictionary or a list of pairs as Ansible does; a list as value repeats its key.
@@ -57,7 +59,7 @@ fn quoted(text: &str) -> String {
             byte if byte.is_ascii_alphanumeric() || b"_.-~".contains(&byte) => {
                 out.push(char::from(byte));
             }
-            byte => out.push_str(&format!("%{byte:02X}")),
+            byte => write!(out, "%{byte:02X}").expect("writing to a string cannot fail"),
         }
     }
     out
@@ -66,10 +68,11 @@ fn quoted(text: &str) -> String {
 /// Makes a multipart body; returns its content type too.
 ///
 /// A field is a text, or a dictionary with `content` or `filename`, `mime_type` and
-/// `multipart_encoding`.
+/// `multipart_encoding`. Files of the controller are `offered` by field.
 pub(in crate::modules) fn multipart(
     machine: &mut Machine,
     fields: &Value,
+    offered: &Map,
 ) -> Result<(String, Vec<u8>), Failure> {
     let Some(fields) = fields.as_map() else {
         let kind = fields.python_type();
@@ -86,7 +89,8 @@ pub(in crate::modules) fn multipart(
     let mut body = Vec::new();
     for (name, value) in sorted {
         body.extend(format!("--{boundary}\r\n").bytes());
-        body.extend(part(machine, &name, value)?);
+        let offer = offered.get(name.as_str()).and_then(Value::as_map);
+        body.extend(part(machine, &name, value, offer)?);
         body.extend(b"\r\n");
     }
     body.extend(format!("--{boundary}--\r\n").bytes());
@@ -94,7 +98,12 @@ pub(in crate::modules) fn multipart(
     Ok((kind, body))
 }
 
-fn part(machine: &mut Machine, name: &str, value: &Value) -> Result<Vec<u8>, Failure> {
+fn part(
+    machine: &mut Machine,
+    name: &str,
+    value: &Value,
+    offer: Option<&Map>,
+) -> Result<Vec<u8>, Failure> {
     let disposition = format!("Content-Disposition: form-data; name=\"{name}\"");
     let empty = Map::new();
     let map = match value {
@@ -122,8 +131,12 @@ fn part(machine: &mut Machine, name: &str, value: &Value) -> Result<Vec<u8>, Fai
     let bytes = match (&file, content) {
         (_, Some(content)) => content.into_bytes(),
         (Some(file), None) => {
-            let path = machine.expand(Path::new(file));
-            let bytes = machine.read(&path)?;
+            let bytes = if let Some(offer) = offer {
+                machine.read_content(&Content::Remote(content_id(offer)?))?
+            } else {
+                let path = machine.expand(Path::new(file));
+                machine.read(&path)?
+            };
             match text("multipart_encoding").as_deref() {
                 None | Some("base64") => {
                     head.push_str("Content-Transfer-Encoding: base64\r\n");
@@ -131,7 +144,7 @@ fn part(machine: &mut Machine, name: &str, value: &Value) -> Result<Vec<u8>, Fai
                 }
                 Some("7or8bit") => {
                     let encoding = if bytes.is_ascii() { "7bit" } else { "8bit" };
-                    head.push_str(&format!("Content-Transfer-Encoding: {encoding}\r\n"));
+                    head = format!("{head}Content-Transfer-Encoding: {encoding}\r\n");
                     bytes
                 }
                 Some(_) => {
@@ -150,7 +163,7 @@ fn part(machine: &mut Machine, name: &str, value: &Value) -> Result<Vec<u8>, Fai
     head.push_str(&disposition);
     if let Some(file) = file {
         let file = file.rsplit('/').next().unwrap_or_default().to_owned();
-        head.push_str(&format!("; filename=\"{file}\""));
+        head = format!("{head}; filename=\"{file}\"");
     }
     head.push_str("\r\n\r\n");
     Ok([head.as_bytes(), &bytes].concat())
@@ -219,7 +232,7 @@ mod tests {
                  "inline": {{"content": "{{}}", "filename": "a.json"}}}}"#
         ));
         let mut machine = Machine::new(MachineOptions::default());
-        let (kind, body) = multipart(&mut machine, &fields).unwrap();
+        let (kind, body) = multipart(&mut machine, &fields, &Map::new()).unwrap();
         let boundary = kind
             .strip_prefix("multipart/form-data; boundary=\"")
             .and_then(|rest| rest.strip_suffix('"'))

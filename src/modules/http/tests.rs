@@ -100,10 +100,12 @@ fn a_password_is_sent_when_it_is_asked_for_or_at_once() {
     assert!(has_password(&lower(&server.seen()[2])));
 }
 
+/// Where the test below redirects to.
+static OTHER: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+
 #[test]
 fn secrets_do_not_follow_a_redirect_to_another_host() {
     let other = Server::new(|_| "200 OK\n\n".into());
-    static OTHER: std::sync::OnceLock<String> = std::sync::OnceLock::new();
     OTHER.set(other.url("/")).unwrap();
     let server = Server::new(|_| format!("302 Found\nLocation: {}", OTHER.get().unwrap()));
     let options = Options {

@@ -130,14 +130,12 @@ impl<'a> Unpacking<'a> {
     }
 
     fn mode(&self, machine: &Machine, entry: &Entry) -> Option<u32> {
-        match entry.owner {
-            // A zip archive's permissions are taken as they are.
-            None => entry.mode,
-            Some(_) => {
-                let masked = self.masked & (machine.umask() | 0o7000);
-                entry.mode.map(|mode| mode & !masked)
-            }
+        // A zip archive, which knows no owners, has permissions that are taken as they are.
+        if entry.owner.is_none() {
+            return entry.mode;
         }
+        let masked = self.masked & (machine.umask() | 0o7000);
+        entry.mode.map(|mode| mode & !masked)
     }
 
     /// Returns user and group on this machine, by name where there is one of that name.

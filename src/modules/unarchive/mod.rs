@@ -9,18 +9,17 @@ mod selection;
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{self, Seek};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::Access;
 
 use crate::arguments::FileAttributes;
-use crate::machine::{
-    Algorithm, Attributes, Content, ContentId, Follow, Machine, TemporaryFile, Timestamp,
-};
+use crate::machine::{Algorithm, Attributes, Content, Follow, Machine, TemporaryFile, Timestamp};
 use crate::value::{Map, Value};
 
 use super::archive::{self, Entry, EntryKind, Format};
+use super::offer::content_id;
 use super::path_info::{path_info, without_unborn_owners};
 use super::{Failure, ModuleResult, Outcome, http};
 use extra::Extra;
@@ -168,18 +167,6 @@ fn open(machine: &mut Machine, args: &UnarchiveArgs) -> Result<Source, Failure> 
     })
 }
 
-fn content_id(offer: &Map) -> Result<ContentId, Failure> {
-    let sha256 = offer.get("sha256").and_then(Value::as_str);
-    let size = offer.get("size").and_then(Value::as_int);
-    match (sha256, size.and_then(|size| u64::try_from(size).ok())) {
-        (Some(sha256), Some(size)) => Ok(ContentId {
-            sha256: sha256.to_owned(),
-            size,
-        }),
-        _ => Err(Failure::new("the controller offered no content")),
-    }
-}
-
 /// Copies content into a private file, and checks that it arrived whole.
 fn fetch(machine: &mut Machine, content: &Content, name: String) -> Result<Source, Failure> {
     let mut fetched = machine.temporary_file(b"")?;
@@ -199,12 +186,8 @@ fn fetch(machine: &mut Machine, content: &Content, name: String) -> Result<Sourc
     Ok(source)
 }
 
-fn opened(mut fetched: TemporaryFile, name: String) -> Result<Source, Failure> {
-    let mut file = fetched
-        .file()
-        .try_clone()
-        .map_err(|error| Failure::new(format!("Source '{name}' not readable, {error}")))?;
-    file.rewind()
+fn opened(fetched: TemporaryFile, name: String) -> Result<Source, Failure> {
+    let file = File::open(fetched.path())
         .map_err(|error| Failure::new(format!("Source '{name}' not readable, {error}")))?;
     Ok(Source {
         file,

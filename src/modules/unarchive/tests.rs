@@ -1,8 +1,9 @@
 //! `unarchive` on a private directory, with archives built here.
 
-use std::io::Write;
+use std::io::{self, Read, Write};
 
 use super::super::testing::Target;
+use crate::machine::{Algorithm, ContentId, ContentSource};
 
 /// Builds a tar.gz from `name` and content; a name with a slash at its end is a directory, a
 /// content that starts with `->` a link.
@@ -69,6 +70,39 @@ fn an_archive_is_unpacked_once_and_only_what_changed_again() {
     assert_eq!(unarchive(&target, ""), "changed=True");
     assert_eq!(target.read("d/app/readme.md"), "hello\n");
     assert_eq!(unarchive(&target, ""), "changed=False");
+}
+
+/// A controller that has one archive.
+#[derive(Clone)]
+struct Controller(Vec<u8>);
+
+impl ContentSource for Controller {
+    fn open(&mut self, _: &ContentId) -> io::Result<Box<dyn Read + Send + '_>> {
+        Ok(Box::new(self.0.as_slice()))
+    }
+}
+
+#[test]
+fn the_controllers_archive_is_checked_and_unpacked() {
+    let bytes = app();
+    let digest = Algorithm::Sha256.of(&bytes);
+    let target = Target::new()
+        .directory("d")
+        .contents(Controller(bytes.clone()));
+    let run = |digest: &str| {
+        let options = format!(
+            r#"{{"src": "x", "dest": "$ROOT/d", "_content": {{"sha256": "{digest}", "size": {}}}, "_original_basename": "app.tgz"}}"#,
+            bytes.len()
+        );
+        target.result("unarchive", &options)
+    };
+    let wrong = run("00");
+    assert_eq!(
+        wrong.get("msg"),
+        Some(&"Source 'app.tgz' failed to transfer".into())
+    );
+    assert_eq!(run(&digest).get("changed"), Some(&true.into()));
+    assert_eq!(target.read("d/app/readme.md"), "hello\n");
 }
 
 #[test]
