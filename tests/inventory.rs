@@ -1,12 +1,14 @@
 //! Inventories as `ansible-inventory` tells them: tables recorded from it, see
 //! `cases/inventory/record.py`.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use backstay::error::Error;
 use backstay::inventory::{
-    Inventory, InventoryOptions, Limit, Listing, Order, VariableFiles, graph_text, host_variables,
-    list, list_yaml,
+    Inventory, InventoryOptions, Limit, Listing, Order, ScriptRunner, VariableFiles, graph_text,
+    host_variables, list, list_yaml,
 };
 use backstay::vault::Secrets;
 
@@ -108,4 +110,86 @@ fn every_recorded_pattern_selects_the_same_hosts_and_warns_alike() {
             "{line}"
         );
     }
+}
+
+/// Prints what a script inventory would; no process is started.
+struct Printed;
+
+impl ScriptRunner for Printed {
+    fn run(&self, _: &Path, arguments: &[&str]) -> Result<Vec<u8>, Error> {
+        assert_eq!(arguments, ["--list"]);
+        let text = r#"{"web": {"hosts": ["w1"], "vars": {"a": 1}, "children": ["sub"]},
+            "sub": ["s1"], "_meta": {"hostvars": {"w1": {"b": "{{ a }}"}}}}"#;
+        Ok(text.as_bytes().to_vec())
+    }
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a test writes its own fixture")]
+fn an_executable_source_is_asked_for_its_list() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("dynamic");
+    std::fs::write(&path, "#!/bin/false\n").unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut options = options(directory.path());
+    options.scripts = Some(Arc::new(Printed));
+    let (inventory, _) = Inventory::load(&["dynamic".into()], &options).unwrap();
+    let web = inventory.hosts_matching("web").unwrap().hosts;
+    assert_eq!(web, ["w1".into(), "s1".into()]);
+    let variables = inventory.layers("w1", &[]).unwrap();
+    assert_eq!(variables[1]["b"].as_str(), Some("{{ a }}"));
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a test writes its own fixture")]
+fn a_source_that_makes_no_sense_is_left_out_whole_with_its_reason() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(
+        directory.path().join("hosts"),
+        "[web]\nw1\n[prod:children]\nwbe\n",
+    )
+    .unwrap();
+    let mut options = options(directory.path());
+    let (inventory, warnings) = Inventory::load(&["hosts".into()], &options).unwrap();
+    assert_eq!(inventory.hosts().len(), 0);
+    let told: Vec<String> = warnings
+        .iter()
+        .map(|warning| warning.text.clone())
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "Failed to parse inventory with 'ini' plugin: section `[prod:children]` includes undefined group `wbe`",
+            "Unable to parse hosts as an inventory source",
+            "No inventory was parsed, only implicit localhost is available",
+        ]
+    );
+    assert_eq!(warnings[0].mark.as_ref().unwrap().to_string(), "hosts:4:1");
+    assert_eq!(warnings[0].help.as_deref(), Some("did you mean `web`?"));
+    options.any_unparsed_is_failed = true;
+    let errors = Inventory::load(&["hosts".into()], &options).err().unwrap();
+    assert_eq!(errors[0].mark.as_ref().unwrap().to_string(), "hosts:4:1");
+}
+
+#[test]
+fn hosts_and_groups_added_at_run_time_keep_the_rules() {
+    let directory = Path::new(CASES).join("structure");
+    let sources = ["hosts.yml".to_string()];
+    let (mut inventory, _) = Inventory::load(&sources, &options(&directory)).unwrap();
+    inventory.add_group("fresh").unwrap();
+    assert!(inventory.add_host("new1", Some("fresh")).unwrap());
+    assert!(
+        !inventory.add_host("new1", Some("fresh")).unwrap(),
+        "it is there already"
+    );
+    inventory.add_host("loose", Some("all")).unwrap();
+    inventory.reconcile();
+    assert_eq!(inventory.group_names("new1"), ["fresh".into()]);
+    assert_eq!(inventory.group_names("loose"), ["ungrouped".into()]);
+    assert!(inventory.hosts_of("all").contains(&"new1".into()));
+    let error = inventory.add_child("web", "prod").unwrap_err();
+    assert_eq!(
+        error.message,
+        "adding group `prod` as child to `web` creates a recursive dependency loop"
+    );
 }
