@@ -279,11 +279,11 @@ mod tests {
         let key = secrets.encryption_key(None).unwrap();
         let text = encrypt_string(b"word", Some("password"), &key).unwrap();
         assert!(text.starts_with("password: !vault |\n          $ANSIBLE_VAULT;1.1;AES256\n"));
-        let vaulted: String = text
-            .lines()
-            .skip(1)
-            .map(|line| format!("{}\n", line.trim()))
-            .collect();
+        let lines: Vec<&str> = text.lines().skip(1).map(str::trim).collect();
+        let vaulted = lines.join(
+            "
+",
+        );
         assert_eq!(
             super::super::decrypt(vaulted.as_bytes(), &secrets).unwrap(),
             b"word"
