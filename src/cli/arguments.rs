@@ -24,6 +24,8 @@ pub(super) struct Backstay {
 pub(super) enum Command {
     /// Run playbooks, as `ansible-playbook` does.
     Play(PlayArgs),
+    /// Run one module on hosts, as `ansible` does.
+    Run(RunArgs),
     /// Show the inventory, as `ansible-inventory` does.
     Inventory(InventoryArgs),
     /// Show each setting with its origin.
@@ -73,6 +75,47 @@ pub(super) struct PlayArgs {
     /// Run handlers even if a task fails
     #[arg(long)]
     pub(super) force_handlers: bool,
+}
+
+/// `backstay run`, or started as `ansible`.
+#[derive(Debug, Parser)]
+#[command(name = "ansible", disable_version_flag = true)]
+pub(super) struct RunArgs {
+    /// The hosts to run on
+    pub(super) pattern: String,
+    /// The module to run
+    #[arg(short, long, default_value = "command", value_name = "MODULE")]
+    pub(super) module_name: String,
+    /// The module's arguments: `key=value …` or a JSON or YAML dictionary
+    #[arg(short = 'a', long = "args", default_value = "", value_name = "ARGS")]
+    pub(super) module_args: String,
+    /// Run asynchronously, failing after this many seconds
+    #[arg(short = 'B', long, value_name = "SECONDS")]
+    pub(super) background: Option<u64>,
+    /// The poll interval when running asynchronously
+    #[arg(short = 'P', long = "poll", value_name = "SECONDS")]
+    pub(super) poll_interval: Option<u64>,
+    /// Condense the output to one line a host
+    #[arg(short, long)]
+    pub(super) one_line: bool,
+    /// The directory that stands in for the playbook's
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(super) playbook_dir: Option<PathBuf>,
+    /// Fail the task after this many seconds
+    #[arg(long, value_name = "SECONDS")]
+    pub(super) task_timeout: Option<u64>,
+    #[command(flatten)]
+    pub(super) hosts: HostArgs,
+    #[command(flatten)]
+    pub(super) task: TaskArgs,
+    #[command(flatten)]
+    pub(super) connection: ConnectionArgs,
+    #[command(flatten)]
+    pub(super) become_: BecomeArgs,
+    #[command(flatten)]
+    pub(super) vault: VaultPasswordArgs,
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
 }
 
 /// `backstay inventory`, or started as `ansible-inventory`.
@@ -298,6 +341,7 @@ mod tests {
     fn the_command_line_is_consistent() {
         Backstay::command().debug_assert();
         PlayArgs::command().debug_assert();
+        RunArgs::command().debug_assert();
         InventoryArgs::command().debug_assert();
     }
 

@@ -12,6 +12,7 @@ mod listing;
 mod play;
 mod preparation;
 mod programs;
+mod run;
 mod screen;
 mod secrets;
 mod surroundings;
@@ -46,6 +47,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
 fn parse(arguments: &[OsString]) -> Result<Command, clap::Error> {
     match started_as(arguments) {
         "ansible-playbook" => arguments::PlayArgs::try_parse_from(arguments).map(Command::Play),
+        "ansible" => arguments::RunArgs::try_parse_from(arguments).map(Command::Run),
         "ansible-inventory" => {
             arguments::InventoryArgs::try_parse_from(arguments).map(Command::Inventory)
         }
@@ -79,6 +81,11 @@ fn dispatch(command: Command) -> Result<u8, Vec<Error>> {
             let prepared = Preparation::new(surroundings, config, &args.sources, &args.vault)?;
             tell_warnings(&prepared);
             inventory::run(&args, &prepared, &mut io::stdout().lock()).map(|()| EXIT_OK)
+        }
+        Command::Run(args) => {
+            let sources = &args.hosts.sources;
+            let prepared = Preparation::new(surroundings, config, sources, &args.vault)?;
+            run::run(&args, &prepared)
         }
         Command::Play(args) => {
             let sources = &args.hosts.sources;

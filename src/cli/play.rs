@@ -27,7 +27,7 @@ use crate::executor::{
 };
 use crate::inventory::Inventory;
 use crate::lookups::World;
-use crate::playbook::{self, Context, Playbook, TagSelection, TaskIds, VarsFiles};
+use crate::playbook::{self, Context, Files, Playbook, TagSelection, TaskIds, VarsFiles};
 use crate::template::Engine;
 use crate::transport::ConnectContext;
 use crate::vars::{Constants, HostFiles, Settings, StaticNames, Variables};
@@ -35,27 +35,8 @@ use crate::vault;
 
 /// Runs the playbooks, or lists what they would do.
 pub(super) fn run(args: &PlayArgs, prepared: &Preparation) -> Result<u8, Vec<Error>> {
-    let tags = Tags::new(args, &prepared.config);
-    let world = lookups(prepared, &args.playbooks[0]);
-    let engine = engine(prepared, &world);
-    let templates = StaticNames::new(engine.clone(), Arc::clone(&prepared.extra));
-    let context = context(prepared, &templates);
-    let playbooks = load(&args.playbooks, &context)?;
-    let files = HostFiles::new(&prepared.inventory, prepared.inventory_options.clone());
-    check_variable_files(&files, &prepared.inventory, &playbooks)?;
-    if args.syntax_check || args.hosts.list_hosts || args.list_tasks || args.list_tags {
-        let wanted = listing::Wanted {
-            hosts: args.hosts.list_hosts,
-            tasks: args.list_tasks,
-            tags: args.list_tags,
-        };
-        return listing::print(&wanted, &playbooks, prepared, &tags.selection(), &engine)
-            .map(|()| EXIT_OK);
-    }
-    prepared
-        .inventory
-        .targets("all", prepared.limit.as_ref())
-        .map_err(|error| vec![error])?;
+    let tags = Tags::new(&args.tags, &args.skip_tags, &prepared.config);
+    let files = Arc::clone(&prepared.files) as Arc<dyn Files + Send + Sync>;
     let command = CommandOptions {
         task: &args.task,
         connection: &args.connection,
@@ -64,23 +45,111 @@ pub(super) fn run(args: &PlayArgs, prepared: &Preparation) -> Result<u8, Vec<Err
         forks: args.hosts.forks,
         layout: Layout::Default,
     };
-    let mut options = command.run_options(prepared).map_err(|error| vec![error])?;
-    options.tags = tags.selection();
-    options.force_handlers = args.force_handlers || prepared.config.is_on("DEFAULT_FORCE_HANDLERS");
-    options.start_at_task.clone_from(&args.start_at_task);
-    options.step = args.step;
-    let constants = constants(prepared, &options, &tags, &args.playbooks[0]);
-    let settings = settings(prepared, constants, engine.clone());
-    let variables = Variables::new(settings, Arc::clone(&prepared.inventory), files);
-    let outcome = command
-        .execute(
-            prepared, options, &context, engine, world, variables, &playbooks,
-        )
+    let job = Job {
+        prepared,
+        files,
+        tags: &tags,
+        playbooks: &args.playbooks,
+    };
+    if args.syntax_check || args.hosts.list_hosts || args.list_tasks || args.list_tags {
+        let wanted = listing::Wanted {
+            hosts: args.hosts.list_hosts,
+            tasks: args.list_tasks,
+            tags: args.list_tags,
+        };
+        return job.list(&wanted);
+    }
+    prepared
+        .inventory
+        .targets("all", prepared.limit.as_ref())
         .map_err(|error| vec![error])?;
+    let outcome = job.run(&command, |options| {
+        options.force_handlers =
+            args.force_handlers || prepared.config.is_on("DEFAULT_FORCE_HANDLERS");
+        options.start_at_task.clone_from(&args.start_at_task);
+        options.step = args.step;
+    })?;
     if let Some(path) = retry_file(&prepared.config, &args.playbooks[0]) {
         write_retry_file(&path, &outcome).map_err(|error| vec![error])?;
     }
     Ok(exit_code(&outcome))
+}
+
+/// Playbooks to load, and to list or run.
+pub(super) struct Job<'a> {
+    pub(super) prepared: &'a Preparation,
+    pub(super) files: Arc<dyn Files + Send + Sync>,
+    pub(super) tags: &'a Tags,
+    /// At least one; the first one's directory is where files are searched.
+    pub(super) playbooks: &'a [PathBuf],
+}
+
+impl Job<'_> {
+    fn list(&self, wanted: &listing::Wanted) -> Result<u8, Vec<Error>> {
+        let world = lookups(self.prepared, &self.playbooks[0]);
+        let engine = engine(self.prepared, &world);
+        let templates = StaticNames::new(engine.clone(), Arc::clone(&self.prepared.extra));
+        let context = context(self.prepared, &*self.files, &templates);
+        let (playbooks, _) = self.load(&context)?;
+        listing::print(
+            wanted,
+            &playbooks,
+            self.prepared,
+            &self.tags.selection(),
+            &engine,
+        )
+        .map(|()| EXIT_OK)
+    }
+
+    /// Runs the playbooks; `adjust` sets what only one command has.
+    pub(super) fn run(
+        &self,
+        command: &CommandOptions<'_>,
+        adjust: impl FnOnce(&mut RunOptions),
+    ) -> Result<RunOutcome, Vec<Error>> {
+        let prepared = self.prepared;
+        let world = lookups(prepared, &self.playbooks[0]);
+        let engine = engine(prepared, &world);
+        let templates = StaticNames::new(engine.clone(), Arc::clone(&prepared.extra));
+        let context = context(prepared, &*self.files, &templates);
+        let (playbooks, host_files) = self.load(&context)?;
+        let mut options = command.run_options(prepared).map_err(|error| vec![error])?;
+        options.tags = self.tags.selection();
+        adjust(&mut options);
+        let constants = constants(prepared, &options, self.tags, &self.playbooks[0]);
+        let settings = settings(prepared, &self.files, constants, engine.clone());
+        let variables = Variables::new(settings, Arc::clone(&prepared.inventory), host_files);
+        let parts = Parts {
+            options,
+            context: &context,
+            files: Arc::clone(&self.files),
+            engine,
+            lookups: world,
+            variables,
+        };
+        command
+            .execute(prepared, parts, &playbooks)
+            .map_err(|error| vec![error])
+    }
+
+    /// Loads every playbook and the variable files of every host; all errors are gathered.
+    fn load(&self, context: &Context<'_>) -> Result<(Vec<Playbook>, HostFiles), Vec<Error>> {
+        let playbooks = load(self.playbooks, context)?;
+        let options = self.prepared.inventory_options.clone();
+        let files = HostFiles::new(&self.prepared.inventory, options);
+        check_variable_files(&files, &self.prepared.inventory, &playbooks)?;
+        Ok((playbooks, files))
+    }
+}
+
+/// The parts of a run that belong to its playbooks.
+pub(super) struct Parts<'a> {
+    options: RunOptions,
+    context: &'a Context<'a>,
+    files: Arc<dyn Files + Send + Sync>,
+    engine: Engine,
+    lookups: World,
+    variables: Variables,
 }
 
 /// The tags of the command line, or of the settings when it has none.
@@ -90,7 +159,7 @@ pub(super) struct Tags {
 }
 
 impl Tags {
-    fn new(args: &PlayArgs, config: &Config) -> Self {
+    pub(super) fn new(only: &[String], skip: &[String], config: &Config) -> Self {
         let given = |given: &[String], setting: &str| {
             if given.is_empty() {
                 config.list(setting)
@@ -98,10 +167,10 @@ impl Tags {
                 given.to_vec()
             }
         };
-        let only = given(&args.tags, "TAGS_RUN");
+        let only = given(only, "TAGS_RUN");
         Self {
             only,
-            skip: given(&args.skip_tags, "TAGS_SKIP"),
+            skip: given(skip, "TAGS_SKIP"),
         }
     }
 
@@ -136,7 +205,11 @@ fn engine(prepared: &Preparation, world: &World) -> Engine {
 }
 
 /// Makes what playbooks are loaded with.
-pub(super) fn context<'a>(prepared: &'a Preparation, templates: &'a StaticNames) -> Context<'a> {
+fn context<'a>(
+    prepared: &'a Preparation,
+    files: &'a dyn Files,
+    templates: &'a StaticNames,
+) -> Context<'a> {
     let config = &prepared.config;
     let paths = |setting: &str| {
         config
@@ -149,7 +222,7 @@ pub(super) fn context<'a>(prepared: &'a Preparation, templates: &'a StaticNames)
         .is_set("DEFAULT_PRIVATE_ROLE_VARS")
         .then(|| config.is_on("DEFAULT_PRIVATE_ROLE_VARS"));
     Context {
-        files: &*prepared.files,
+        files,
         templates,
         catalog: &Executable,
         roles_path: paths("DEFAULT_ROLES_PATH"),
@@ -252,13 +325,17 @@ fn python(prepared: &Preparation) -> String {
         .to_string()
 }
 
-pub(super) fn settings(prepared: &Preparation, constants: Constants, engine: Engine) -> Settings {
-    let files = Arc::clone(&prepared.files);
+fn settings(
+    prepared: &Preparation,
+    files: &Arc<dyn Files + Send + Sync>,
+    constants: Constants,
+    engine: Engine,
+) -> Settings {
     Settings {
         constants,
         extra: Arc::clone(&prepared.extra),
         engine,
-        vars_files: VarsFiles::new(files, prepared.yaml),
+        vars_files: VarsFiles::new(Arc::clone(files) as _, prepared.yaml),
         merge: prepared.config.text("DEFAULT_HASH_BEHAVIOUR").as_deref() == Some("merge"),
         inject_facts: prepared.config.is_on("INJECT_FACTS_AS_VARS"),
     }
@@ -389,21 +466,17 @@ impl CommandOptions<'_> {
     }
 
     /// Runs the playbooks and shows what happens.
-    pub(super) fn execute(
+    fn execute(
         &self,
         prepared: &Preparation,
-        options: RunOptions,
-        context: &Context<'_>,
-        engine: Engine,
-        lookups: World,
-        variables: Variables,
+        parts: Parts<'_>,
         playbooks: &[Playbook],
     ) -> Result<RunOutcome> {
         let screen = Screen::new(
             &ScreenOptions {
                 format: self.output.output,
-                verbosity: options.verbosity,
-                check: options.check,
+                verbosity: parts.options.verbosity,
+                check: parts.options.check,
                 layout: self.layout,
             },
             &prepared.config,
@@ -417,9 +490,7 @@ impl CommandOptions<'_> {
             let (trigger, cancel) = Cancellation::new();
             let signals = tokio::spawn(end_on_signals(trigger));
             let (events, happened) = mpsc::unbounded_channel();
-            let run = self.run(
-                prepared, options, context, engine, lookups, variables, events, cancel,
-            );
+            let run = make_run(prepared, parts, events, cancel);
             let outcome = follow(executor::run(run, playbooks), happened, &show).await;
             signals.abort();
             outcome
@@ -434,52 +505,43 @@ impl CommandOptions<'_> {
             Err(panic) => std::panic::resume_unwind(panic),
         }
     }
+}
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the parts of a run, each used once"
-    )]
-    fn run<'c>(
-        &self,
-        prepared: &Preparation,
-        options: RunOptions,
-        context: &'c Context<'c>,
-        engine: Engine,
-        lookups: World,
-        variables: Variables,
-        events: mpsc::UnboundedSender<Event>,
-        cancel: Cancellation,
-    ) -> Run<'c> {
-        let secrets = Arc::clone(&prepared.secrets);
-        let (sources, inventory_options) =
-            (prepared.sources.clone(), prepared.inventory_options.clone());
-        Run {
-            connect: connect_context(prepared, &options),
-            context,
-            files: Arc::clone(&prepared.files) as _,
-            engine,
-            lookups,
-            inventory: Arc::clone(&prepared.inventory),
-            limit: prepared.limit.clone(),
-            variables,
-            extra: Arc::clone(&prepared.extra),
-            reload: Some(Arc::new(move || {
-                Inventory::load(&sources, &inventory_options)
-                    .map(|(inventory, _)| inventory)
-                    .map_err(|mut errors| errors.remove(0))
-            })),
-            decrypt: Arc::new(move |bytes| {
-                if vault::is_vaulted(bytes) {
-                    vault::decrypt(bytes, &secrets).map_err(|error| error.to_string())
-                } else {
-                    Ok(bytes.to_vec())
-                }
-            }),
-            prompter: Arc::new(TerminalPrompter),
-            options,
-            events,
-            cancel,
-        }
+fn make_run<'c>(
+    prepared: &Preparation,
+    parts: Parts<'c>,
+    events: mpsc::UnboundedSender<Event>,
+    cancel: Cancellation,
+) -> Run<'c> {
+    let secrets = Arc::clone(&prepared.secrets);
+    let (sources, inventory_options) =
+        (prepared.sources.clone(), prepared.inventory_options.clone());
+    Run {
+        connect: connect_context(prepared, &parts.options),
+        context: parts.context,
+        files: parts.files,
+        engine: parts.engine,
+        lookups: parts.lookups,
+        inventory: Arc::clone(&prepared.inventory),
+        limit: prepared.limit.clone(),
+        variables: parts.variables,
+        extra: Arc::clone(&prepared.extra),
+        reload: Some(Arc::new(move || {
+            Inventory::load(&sources, &inventory_options)
+                .map(|(inventory, _)| inventory)
+                .map_err(|mut errors| errors.remove(0))
+        })),
+        decrypt: Arc::new(move |bytes| {
+            if vault::is_vaulted(bytes) {
+                vault::decrypt(bytes, &secrets).map_err(|error| error.to_string())
+            } else {
+                Ok(bytes.to_vec())
+            }
+        }),
+        prompter: Arc::new(TerminalPrompter),
+        options: parts.options,
+        events,
+        cancel,
     }
 }
 

@@ -1,0 +1,130 @@
+//! `backstay run`: one module on hosts, as a play of one task.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::arguments::RunArgs;
+use super::play::{CommandOptions, Job, Tags, exit_code};
+use super::preparation::Preparation;
+use super::screen::Layout;
+use crate::error::{EXIT_OK, Error, Result};
+use crate::playbook::{FileKind, Files};
+use crate::source::SourceFile;
+use crate::value::{Map, Value};
+use crate::yaml;
+
+/// The name errors show for the play that is made of the command line.
+const PLAY: &str = "<ad hoc>";
+
+/// Runs the module, or lists the hosts it would run on.
+pub(super) fn run(args: &RunArgs, prepared: &Preparation) -> Result<u8, Vec<Error>> {
+    if args.hosts.list_hosts {
+        return list_hosts(args, prepared).map_err(|error| vec![error]);
+    }
+    prepared
+        .inventory
+        .targets(&args.pattern, prepared.limit.as_ref())
+        .map_err(|error| vec![error])?;
+    let text = serde_json::to_string(&play_of(args).map_err(|error| vec![error])?)
+        .map_err(|error| vec![Error::usage("the play cannot be written").caused_by(error)])?;
+    let files = AdHoc {
+        play: SourceFile::new(PLAY, text),
+        files: Arc::clone(&prepared.files) as _,
+    };
+    let command = CommandOptions {
+        task: &args.task,
+        connection: &args.connection,
+        become_: &args.become_,
+        output: &args.output,
+        forks: args.hosts.forks,
+        layout: if args.one_line {
+            Layout::OneLine
+        } else {
+            Layout::Minimal
+        },
+    };
+    let directory = args.playbook_dir.clone().unwrap_or_default();
+    let job = Job {
+        prepared,
+        files: Arc::new(files),
+        tags: &Tags::new(&[], &[], &prepared.config),
+        playbooks: &[directory.join(PLAY)],
+    };
+    job.run(&command, |_| {}).map(|outcome| exit_code(&outcome))
+}
+
+fn list_hosts(args: &RunArgs, prepared: &Preparation) -> Result<u8> {
+    use std::io::Write;
+
+    let hosts = prepared
+        .inventory
+        .targets(&args.pattern, prepared.limit.as_ref())?
+        .hosts;
+    let mut text = format!("  hosts ({}):\n", hosts.len());
+    for host in hosts {
+        text += &format!("    {host}\n");
+    }
+    std::io::stdout()
+        .write_all(text.as_bytes())
+        .map_err(super::cannot_print)?;
+    Ok(EXIT_OK)
+}
+
+/// Returns the play of one task that the command line describes.
+fn play_of(args: &RunArgs) -> Result<Value> {
+    let mut task = Map::new();
+    let given = args.module_args.trim();
+    if given.starts_with('{') {
+        let options = yaml::parse_data(given).map_err(|error| {
+            Error::usage("the arguments of `-a` are not a dictionary").caused_by(error)
+        })?;
+        task.insert(args.module_name.as_str().into(), options);
+    } else {
+        let action = format!("{} {given}", args.module_name);
+        task.insert("action".into(), action.trim_end().into());
+    }
+    for (keyword, value) in [
+        ("async", args.background),
+        ("poll", args.poll_interval),
+        ("timeout", args.task_timeout),
+    ] {
+        if let Some(value) = value {
+            task.insert(keyword.into(), value.into());
+        }
+    }
+    let play = Value::map([
+        ("name", Value::from("Ansible Ad-Hoc")),
+        ("hosts", args.pattern.as_str().into()),
+        ("gather_facts", false.into()),
+        ("tasks", Value::list([Value::from(task)])),
+    ]);
+    Ok(Value::list([play]))
+}
+
+/// The controller's files, and beside them the play of the command line.
+struct AdHoc {
+    play: Arc<SourceFile>,
+    files: Arc<dyn Files + Send + Sync>,
+}
+
+impl Files for AdHoc {
+    fn read(&self, path: &Path) -> Result<Arc<SourceFile>> {
+        if path.ends_with(PLAY) {
+            Ok(Arc::clone(&self.play))
+        } else {
+            self.files.read(path)
+        }
+    }
+
+    fn kind(&self, path: &Path) -> Option<FileKind> {
+        if path.ends_with(PLAY) {
+            Some(FileKind::File)
+        } else {
+            self.files.kind(path)
+        }
+    }
+
+    fn list(&self, directory: &Path) -> Vec<String> {
+        self.files.list(directory)
+    }
+}
