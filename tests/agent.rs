@@ -79,7 +79,7 @@ impl Host {
         let launch = Launch {
             agents: agents.clone(),
             local: false,
-            patience: Duration::from_secs(60),
+            patience: Duration::from_mins(1),
         };
         launch.start(wish, |command| self.open(command)).await
     }
@@ -258,7 +258,7 @@ async fn this_machine_runs_its_own_executable_without_a_copy() {
     let launch = Launch {
         agents: Agents::new(env!("CARGO_BIN_EXE_backstay"), &BTreeMap::new()),
         local: true,
-        patience: Duration::from_secs(60),
+        patience: Duration::from_mins(1),
     };
     assert!(answers(launch.start(None, |command| host.open(command)).await).await);
     assert!(!host.cache().exists());

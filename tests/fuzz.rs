@@ -7,6 +7,8 @@
 
 use std::path::Path;
 
+use backstay::agent::frame::{Decoder, Frame};
+use backstay::agent::protocol::{ToAgent, ToController};
 use backstay::inventory::{Format, Inventory};
 use backstay::source::SourceFile;
 use backstay::vault::{self, Secrets};
@@ -60,6 +62,23 @@ target!(vault_reader, 300, |bytes| {
     };
     let again = vault::encrypt(&plaintext, b"secret", None);
     assert_eq!(vault::decrypt(again.as_bytes(), &secrets), Ok(plaintext));
+});
+
+target!(frame_decoder, 4000, |bytes| {
+    let mut decoder = Decoder::default();
+    let (mut frames, mut again) = (0, Vec::new());
+    for piece in bytes.chunks(7) {
+        decoder.push(piece);
+        while let Ok(Some(frame)) = decoder.next_frame() {
+            frame.encode(&mut again);
+            frames += 1;
+            if let Frame::Control(text) = &frame {
+                serde_json::from_slice::<ToAgent>(text).ok();
+                serde_json::from_slice::<ToController>(text).ok();
+            }
+        }
+    }
+    assert!(bytes.starts_with(&again), "{frames} frames");
 });
 
 fn inventory(bytes: &[u8], format: Format) {

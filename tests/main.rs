@@ -1,5 +1,6 @@
 //! The one integration test binary; each file below is a user-visible feature.
 
+#[cfg(test)]
 mod agent;
 mod arrows;
 #[cfg(test)]
@@ -8,6 +9,7 @@ mod fuzz;
 mod inventory;
 #[cfg(test)]
 mod modules;
+mod play;
 mod template;
 #[cfg(test)]
 mod transport;

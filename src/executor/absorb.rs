@@ -90,7 +90,7 @@ impl Dispatcher<'_> {
         if rescued {
             batch.removed.shift_remove(host);
             let task = Value::map([
-                ("name", Value::from(running.info.title().as_str())),
+                ("name", Value::from(running.info.name.as_str())),
                 ("action", running.info.action.as_str().into()),
             ]);
             let result = Value::from(outcome.whole.result.clone());
@@ -124,11 +124,13 @@ impl Dispatcher<'_> {
     ) -> Result<(), Error> {
         let judged = !running.task.changed_when.is_empty();
         let mut changed = false;
+        let looped = outcome.items.is_some();
         let executions: &mut [Execution] = match &mut outcome.items {
             Some(items) => items,
             None => std::slice::from_mut(&mut outcome.whole),
         };
         for execution in executions {
+            let waited = looped && execution.is_for_inventory();
             for effect in std::mem::take(&mut execution.effects) {
                 let delegation = execution.delegation.as_ref();
                 let altered = self.apply(batch, running, host, delegation, &effect)?;
@@ -136,6 +138,10 @@ impl Dispatcher<'_> {
                     execution.set("changed", true);
                     changed = true;
                 }
+            }
+            if waited {
+                let told = super::task::item_result(host, &running.info, execution);
+                self.world.tell(Event::ItemFinished(told));
             }
         }
         if changed {
@@ -357,7 +363,7 @@ pub(super) fn host_result(
         status,
         result: outcome.shown(),
         item: None,
-        error: whole.error.clone().filter(|_| !whole.no_log),
+        error: whole.shown_error(),
         diff: whole.diff,
     }
 }

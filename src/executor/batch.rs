@@ -205,6 +205,17 @@ impl Batch {
         }
     }
 
+    /// Takes hosts without a next step past the end of what they were in, where a failure that
+    /// waited for an `always` counts.
+    pub(super) fn finish(&mut self) {
+        for host in self.hosts.clone() {
+            let (state, step) = self.peek(&host);
+            if step.is_none() {
+                self.states.insert(host, state);
+            }
+        }
+    }
+
     /// Returns the hosts that failed in this play.
     pub(super) fn failed_hosts(&self) -> Vec<Arc<str>> {
         self.states

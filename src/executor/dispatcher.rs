@@ -208,6 +208,7 @@ impl<'a> Dispatcher<'a> {
             Strategy::Free { pinned } => self.free(&mut batch, facts, pinned).await,
         };
         self.failed.extend(before);
+        batch.finish();
         self.failed.extend(batch.failed_hosts());
         self.failed.retain(|host| !self.unreachable.contains(host));
         Ok((ended?, batch.end_play))

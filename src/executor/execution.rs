@@ -118,7 +118,11 @@ impl Execution {
         let msg = self.result.get("msg").map(Value::to_string);
         let who = if by_module { "Module" } else { "Action" };
         let cause = match msg.as_deref() {
-            None => format!("{who} failed: Unknown error."),
+            None => {
+                let cause = format!("{who} failed: Unknown error.");
+                self.set("msg", format!("Task failed: {cause}"));
+                cause
+            }
             Some("") => format!("{who} failed."),
             Some(msg) => format!("{who} failed: {msg}"),
         };
@@ -149,14 +153,37 @@ impl Execution {
         }
     }
 
+    /// Returns the error as reporters see it: under `no_log` only where it happened, since what
+    /// a module says may hold what it was given.
+    pub(super) fn shown_error(&self) -> Option<Arc<Error>> {
+        let error = self.error.as_ref()?;
+        if !self.no_log {
+            return Some(Arc::clone(error));
+        }
+        let mut placed = Error::new(error.kind, "Task failed");
+        placed.mark.clone_from(&error.mark);
+        Some(Arc::new(placed))
+    }
+
+    /// Tells whether the run's inventory decides how the item ended.
+    pub(super) fn is_for_inventory(&self) -> bool {
+        let decides =
+            |effect: &Effect| matches!(effect, Effect::AddHost { .. } | Effect::AddToGroup { .. });
+        self.effects.iter().any(decides)
+    }
+
     /// Returns the result as reporters see it: hints added, and censored under `no_log`.
     pub(super) fn shown(&self) -> Value {
         let mut shown = if self.no_log {
             censored(&self.result)
         } else {
-            self.result.clone()
+            let mut shown = self.result.clone();
+            shown.extend(self.hints.clone());
+            // The status of the event says these.
+            shown.shift_remove("failed");
+            shown.shift_remove("skipped");
+            shown
         };
-        shown.extend(self.hints.clone());
         if let Some(label) = &self.label {
             shown.insert("_ansible_item_label".into(), label.clone());
         }

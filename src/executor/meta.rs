@@ -9,7 +9,7 @@ use super::execution::{Execution, Outcome};
 use super::render::Renderer;
 use super::target::TargetReader;
 use crate::error::Error;
-use crate::event::{Event, Status};
+use crate::event::{Event, Status, TaskInfo};
 use crate::playbook::{Meta, Task};
 
 /// What a meta action came to.
@@ -60,7 +60,12 @@ impl Dispatcher<'_> {
             engine: &self.world.engine,
             scope: &*scope,
         };
-        let info = self.task_info(task, &renderer);
+        // Each host's part is a step of its own to listeners.
+        let info = TaskInfo {
+            id: self.context.ids.next(),
+            ..TaskInfo::clone(&self.task_info(task, &renderer))
+        };
+        let info = Arc::new(info);
         self.world.tell(Event::TaskStarted {
             task: Arc::clone(&info),
         });

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::failure::Failure;
 use crate::node::{Kind, Node};
 use crate::playbook::{Keyword, Layer, to_integer, to_number};
+use crate::source::Mark;
 use crate::template::{Binding, Engine, Rendered, Scope};
 use crate::value::Value;
 
@@ -21,9 +22,17 @@ pub(super) struct Renderer<'a> {
 impl Renderer<'_> {
     /// Renders a value; `None` when it is `omit`.
     pub(super) fn value(&self, node: &Node) -> Result<Option<Value>, Failure> {
-        match self.engine.render(node, self.scope)? {
-            Rendered::Value(value) => Ok(Some(value)),
-            Rendered::Omit => Ok(None),
+        match self.engine.render(node, self.scope) {
+            Ok(rendered) => Ok(rendered.into_value()),
+            Err(mut error) => {
+                if error.trail.is_empty()
+                    && let Some(mark) = &error.mark
+                    && let Some(start) = text_around(node, mark)
+                {
+                    error.mark = Some(start.clone());
+                }
+                Err(error.into())
+            }
         }
     }
 
@@ -210,6 +219,21 @@ impl Renderer<'_> {
             }
         }
         Ok(names)
+    }
+}
+
+/// Returns where the text that holds `mark` starts: Ansible points at texts, not into them.
+fn text_around<'n>(node: &'n Node, mark: &Mark) -> Option<&'n Mark> {
+    let before = |start: &Mark| {
+        start.file == mark.file && (start.line, start.column) <= (mark.line, mark.column)
+    };
+    match &node.kind {
+        Kind::List(items) => items.iter().rev().find_map(|item| text_around(item, mark)),
+        Kind::Map(pairs) => pairs
+            .iter()
+            .rev()
+            .find_map(|(key, value)| text_around(value, mark).or_else(|| text_around(key, mark))),
+        _ => before(&node.mark).then_some(&node.mark),
     }
 }
 

@@ -41,6 +41,14 @@ impl Settings {
         options: &RunOptions,
     ) -> Result<Self, Failure> {
         let layer = &task.layer;
+        // Read where a failure is judged; here what cannot be read fails the task.
+        for keyword in [
+            Keyword::IgnoreErrors,
+            Keyword::IgnoreUnreachable,
+            Keyword::NoLog,
+        ] {
+            renderer.flag(layer, keyword)?;
+        }
         let own_number = |name, node: &Option<_>| renderer.own_number(name, node.as_ref());
         let natural = |number: i128| u64::try_from(number).unwrap_or(0);
         let delay = renderer

@@ -6,14 +6,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::actions::{self, ActionContext, Answer};
+use super::actions::{self, ActionContext, Answer, Prepared};
 use super::execution::{Delegation, Effect, Execution, Include, Outcome};
 use super::failure::Failure;
 use super::looping::{Items, LoopVariables};
 use super::render::Renderer;
 use super::settings::Settings;
 use super::world::{Job, Overlay};
-use crate::event::{Event, Status, TaskResult};
+use crate::event::{Event, Status, TaskInfo, TaskResult};
 use crate::node::Node;
 use crate::playbook::{ActionKind, IncludeRole, Keyword};
 use crate::template::{Binding, Layers, Scope};
@@ -64,8 +64,10 @@ async fn run_items(job: &Job, items: &Items, overlay: &mut Overlay) -> Outcome {
             control.label(renderer, &mut execution);
         });
         let stop = with_scope(job, overlay, |renderer| control.is_over(renderer));
-        job.world
-            .tell(Event::ItemFinished(item_result(job, &execution)));
+        if !execution.is_for_inventory() {
+            let told = item_result(&job.host, &job.info, &execution);
+            job.world.tell(Event::ItemFinished(told));
+        }
         results.push(Value::from(execution.result.clone()));
         executions.push(execution);
         overlay.shift_remove(&*control.loop_var);
@@ -102,14 +104,19 @@ fn failed(job: &Job, failure: &Failure) -> Execution {
     execution
 }
 
-fn item_result(job: &Job, execution: &Execution) -> TaskResult {
+/// Makes the result of one item that reporters see.
+pub(super) fn item_result(
+    host: &Arc<str>,
+    info: &Arc<TaskInfo>,
+    execution: &Execution,
+) -> TaskResult {
     TaskResult {
-        host: Arc::clone(&job.host),
+        host: Arc::clone(host),
         delegate: execution
             .delegation
             .as_ref()
             .map(|delegation| Arc::clone(&delegation.host)),
-        task: Arc::clone(&job.info),
+        task: Arc::clone(info),
         // That a failed item is ignored is told with the whole.
         status: match execution.status() {
             Status::Ignored => Status::Failed,
@@ -118,7 +125,7 @@ fn item_result(job: &Job, execution: &Execution) -> TaskResult {
         },
         result: execution.shown(),
         item: execution.label.clone(),
-        error: execution.error.clone().filter(|_| !execution.no_log),
+        error: execution.shown_error(),
         diff: execution.diff,
     }
 }
@@ -234,10 +241,13 @@ async fn attempts(
     settings: &Settings,
     place: &Place<'_>,
 ) -> Result<Execution, Failure> {
+    let prepared = in_context(job, overlay, settings, place, |context| {
+        actions::prepare(context)
+    })?;
     let mut number = 0;
     loop {
         number += 1;
-        let answer = act(job, overlay, settings, place).await?;
+        let answer = act(job, overlay, settings, place, &prepared).await?;
         let mut execution = judge(job, overlay, settings, answer, number);
         if settings.attempts == 1 {
             return Ok(execution);
@@ -264,10 +274,43 @@ async fn attempts(
         }
         execution.set("retries", settings.attempts);
         job.world.tell(Event::Retried {
-            result: item_result(job, &execution),
+            result: item_result(&job.host, &job.info, &execution),
             retries_left: settings.attempts - number,
         });
         tokio::time::sleep(settings.delay).await;
+    }
+}
+
+fn in_context<T>(
+    job: &Job,
+    overlay: &Overlay,
+    settings: &Settings,
+    place: &Place<'_>,
+    use_context: impl FnOnce(&ActionContext<'_>) -> T,
+) -> T {
+    let scope = Layers::new([overlay as &dyn Scope, &*job.scope]);
+    let target_scope = Layers::new([overlay as &dyn Scope, place.target_scope]);
+    use_context(&context(job, settings, place, &scope, &target_scope))
+}
+
+fn context<'a>(
+    job: &'a Job,
+    settings: &'a Settings,
+    place: &Place<'a>,
+    scope: &'a dyn Scope,
+    target_scope: &'a dyn Scope,
+) -> ActionContext<'a> {
+    let renderer = |scope| Renderer {
+        engine: &job.engine,
+        scope,
+    };
+    ActionContext {
+        job,
+        settings,
+        renderer: renderer(scope),
+        target_renderer: renderer(target_scope),
+        target: place.target,
+        args: Map::new(),
     }
 }
 
@@ -276,24 +319,12 @@ async fn act(
     overlay: &Overlay,
     settings: &Settings,
     place: &Place<'_>,
+    prepared: &Prepared,
 ) -> Result<Answer, Failure> {
     let scope = Layers::new([overlay as &dyn Scope, &*job.scope]);
     let target_scope = Layers::new([overlay as &dyn Scope, place.target_scope]);
-    let mut context = ActionContext {
-        job,
-        settings,
-        renderer: Renderer {
-            engine: &job.engine,
-            scope: &scope,
-        },
-        target_renderer: Renderer {
-            engine: &job.engine,
-            scope: &target_scope,
-        },
-        target: place.target,
-        args: Map::new(),
-    };
-    let acting = actions::run(&mut context);
+    let mut context = context(job, settings, place, &scope, &target_scope);
+    let acting = actions::run(&mut context, prepared);
     let Some(seconds) = settings.timeout else {
         return acting.await;
     };

@@ -97,7 +97,8 @@ pub fn render_origin(error: &Error) -> String {
         text.push_str(&chain(&steps).join("\n<<< caused by >>>\n\n"));
     }
     if let Some(help) = &error.help {
-        write!(text, "\n\n{help}").expect("writing to a string cannot fail");
+        let gap = if text.ends_with('\n') { "\n" } else { "\n\n" };
+        writeln!(text, "{gap}{help}").expect("writing to a string cannot fail");
     }
     text
 }

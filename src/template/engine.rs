@@ -11,11 +11,11 @@ use super::compile::{Mode, SyntaxError, compile};
 use super::finish::Finish;
 use super::header::{Overrides, has_header};
 use super::run::Run;
-use super::runtime::{Evaluated, Fault, Origin, Val, Words};
-use super::scope::{Binding, Scope};
+use super::runtime::{Fault, Origin, Val, Words};
+use super::scope::Scope;
 use super::services::{LookupError, Services};
-use super::syntax::{Body, Expression, Program, Statement};
-use super::{TemplateError, is_template, lookup};
+use super::syntax::Program;
+use super::{TemplateError, condition, is_template, lookup};
 use crate::error::Error;
 use crate::node::{Kind, Node};
 use crate::source::SourceFile;
@@ -53,7 +53,7 @@ type Programs = HashMap<(Arc<str>, Mode), Result<Arc<Program>, SyntaxError>>;
 pub struct Engine {
     programs: Arc<Mutex<Programs>>,
     services: Arc<dyn Services>,
-    allow_broken_conditionals: bool,
+    pub(super) allow_broken_conditionals: bool,
 }
 
 impl Engine {
@@ -105,50 +105,6 @@ impl Engine {
             .and_then(|val| run.finish(&val))
             .map(Option::unwrap_or_default)
             .map_err(|fault| fault.to_error())
-    }
-
-    /// Evaluates one condition of `when`, `until`, `changed_when`, `failed_when` or `that`.
-    pub fn condition(&self, node: &Node, scope: &dyn Scope) -> Result<bool, TemplateError> {
-        let run = Run::new(self, scope);
-        let text = match &node.kind {
-            Kind::Bool(flag) => return Ok(*flag),
-            Kind::Null => return self.empty_condition(node),
-            Kind::Text(text) => text.trim(),
-            _ if self.allow_broken_conditionals => {
-                let val = Val::of_node(node, None, None);
-                return run.truth(&val).map_err(|fault| told(&fault, node));
-            }
-            _ => {
-                return Err(
-                    TemplateError::new("Conditional expressions must be strings.").at(&node.mark),
-                );
-            }
-        };
-        if text.is_empty() {
-            return self.empty_condition(node);
-        }
-        let origin = Rc::new(Origin::Node(node.clone()));
-        let answer = conditional(&run, text, &origin)
-            .map_err(|fault| while_evaluating(told(&fault, node)))?;
-        match answer {
-            None => self.empty_condition(node),
-            Some(Value::Bool(flag)) => Ok(flag),
-            Some(other) if self.allow_broken_conditionals => Ok(other.is_truthy()),
-            Some(other) => Err(TemplateError::new(format!(
-                "Conditional result ({}) was derived from value of type '{}' at '{}'. Conditionals must have a boolean result.",
-                if other.is_truthy() { "True" } else { "False" },
-                other.python_type(),
-                node.mark
-            ))
-            .at(&node.mark)),
-        }
-    }
-
-    fn empty_condition(&self, node: &Node) -> Result<bool, TemplateError> {
-        if self.allow_broken_conditionals {
-            return Ok(true);
-        }
-        Err(TemplateError::new("Empty conditional expressions are not allowed.").at(&node.mark))
     }
 
     /// Renders a template file to text, as the template module does.
@@ -251,7 +207,7 @@ impl Engine {
                 .iter()
                 .flat_map(|item| self.check_condition(item))
                 .collect(),
-            Kind::Text(text) if is_all_template(text.trim()) => self.check(node),
+            Kind::Text(text) if condition::is_all_template(text.trim()) => self.check(node),
             Kind::Text(text) if !text.trim().is_empty() => {
                 let text = text.trim().into();
                 self.syntax_error(&text, &Mode::Condition, node)
@@ -323,74 +279,8 @@ fn compile_with_header(text: &str) -> Result<Program, SyntaxError> {
     compile(body, &Mode::File(Arc::new(overrides)))
 }
 
-/// Evaluates a condition's text; `None` when it turns out to be empty. A condition that is one
-/// template gives its answer, or names the variable whose source text is the condition.
-fn conditional(run: &Run<'_>, text: &str, origin: &Rc<Origin>) -> Evaluated<Option<Value>> {
-    let mut expression: Arc<str> = text.into();
-    let mut origin = Rc::clone(origin);
-    if is_all_template(text) {
-        let val = run.evaluate(&expression, &Mode::Value, &origin, None)?;
-        match run.finish(&val)? {
-            Some(Value::String(answer)) if answer.trim().is_empty() => return Ok(None),
-            Some(Value::String(_)) => {}
-            other => return Ok(other.filter(|value| !matches!(value, Value::Null))),
-        }
-        let program = run.program(&expression, &Mode::Value, &origin)?;
-        let Some(node) = named_source(&program, run.scope) else {
-            return Err(run.fault(
-                Words::Failure("Encountered untrusted template or expression.".into()),
-                &origin,
-                None,
-            ));
-        };
-        expression = node.as_str().unwrap_or_default().trim().into();
-        origin = Rc::new(Origin::Node(node));
-    }
-    let val = run.evaluate(&expression, &Mode::Condition, &origin, None)?;
-    Ok(Some(run.finish(&val)?.unwrap_or_default()))
-}
-
-/// Returns the source text that a template names and nothing else; data is never source.
-fn named_source(program: &Program, scope: &dyn Scope) -> Option<Node> {
-    let Body::Template(statements) = &program.body else {
-        return None;
-    };
-    match &statements[..] {
-        [Statement::Print(expression)] => source_at(expression, scope)
-            .filter(|node| matches!(&node.kind, Kind::Text(text) if !is_template(text))),
-        _ => None,
-    }
-}
-
-fn source_at(expression: &Expression, scope: &dyn Scope) -> Option<Node> {
-    match expression {
-        Expression::Name(name, _) => match scope.get(name)? {
-            Binding::Source(node) => Some(node),
-            _ => None,
-        },
-        Expression::Attribute(owner, name, _) => source_at(owner, scope)?.get(name).cloned(),
-        _ => None,
-    }
-}
-
-/// Tells whether a condition is wrapped in template markers as a whole.
-fn is_all_template(text: &str) -> bool {
-    has_header(text)
-        || (["{{", "{%", "{#"]
-            .iter()
-            .any(|start| text.starts_with(start))
-            && ["}}", "%}", "#}"].iter().any(|end| text.ends_with(end)))
-}
-
-fn told(fault: &Fault, node: &Node) -> TemplateError {
+pub(super) fn told(fault: &Fault, node: &Node) -> TemplateError {
     fault.to_error().at(&node.mark)
-}
-
-fn while_evaluating(mut error: TemplateError) -> TemplateError {
-    if error.undefined {
-        error.message = format!("Error while evaluating conditional: {}", error.message);
-    }
-    error
 }
 
 #[cfg(test)]
@@ -399,7 +289,7 @@ mod tests {
 
     use super::*;
     use crate::source::Mark;
-    use crate::template::Isolated;
+    use crate::template::{Binding, Isolated};
 
     fn source(text: &str) -> Node {
         let file = SourceFile::new("a.yml", format!("x: {text}\n"));
@@ -473,48 +363,6 @@ mod tests {
             "Syntax error in template: No filter named 'defualt'."
         );
         assert_eq!(errors[0].help.as_deref(), Some("did you mean `default`?"));
-    }
-
-    #[test]
-    fn a_condition_must_be_a_boolean() {
-        let engine = Engine::new(Arc::new(Isolated));
-        assert_eq!(
-            engine.condition(&source("n == 1 and n is defined"), &scope()),
-            Ok(true)
-        );
-        assert_eq!(
-            engine
-                .condition(&source("gone"), &scope())
-                .unwrap_err()
-                .message,
-            "Error while evaluating conditional: 'gone' is undefined"
-        );
-        assert_eq!(
-            engine
-                .condition(&source("'text'"), &scope())
-                .unwrap_err()
-                .message,
-            "Conditional result (True) was derived from value of type 'str' at 'a.yml:1:4'. Conditionals must have a boolean result."
-        );
-    }
-
-    #[test]
-    fn a_condition_never_runs_data_as_code() {
-        let engine = Engine::new(Arc::new(Isolated));
-        let mut scope = scope();
-        scope.insert("indirect".into(), Binding::Source(source("n == 1")));
-        scope.insert("reply".into(), Binding::from("n == 1"));
-        assert_eq!(
-            engine.condition(&source("{{ indirect }}"), &scope),
-            Ok(true)
-        );
-        assert_eq!(
-            engine
-                .condition(&source("{{ reply }}"), &scope)
-                .unwrap_err()
-                .message,
-            "Encountered untrusted template or expression."
-        );
     }
 
     #[test]

@@ -8,6 +8,7 @@
 mod call;
 mod checks;
 mod compile;
+mod condition;
 mod engine;
 mod error;
 mod expressions;

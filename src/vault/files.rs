@@ -63,7 +63,7 @@ impl Secrets {
         };
         let password = self.get(chosen).ok_or_else(|| {
             let told = format!("no vault password was given for the vault-id `{chosen}`");
-            Error::usage(told).help(match nearest(chosen, ids.iter().copied()) {
+            Error::content(told).help(match nearest(chosen, ids.iter().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("give it with `--vault-id {chosen}@FILE`"),
             })
@@ -107,7 +107,7 @@ pub fn view_file(files: &dyn VaultFiles, path: &str, secrets: &Secrets) -> Resul
 /// Lets the user write a new file, which is then encrypted.
 pub fn create_file(files: &dyn VaultFiles, path: &str, key: &Key) -> Result<(), Error> {
     if files.exists(path) {
-        return Err(Error::usage(format!("{path} exists"))
+        return Err(Error::content(format!("{path} exists"))
             .help(format!("edit it with `backstay vault edit {path}`")));
     }
     let plaintext = files.edit(path, b"")?;

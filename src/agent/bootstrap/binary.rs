@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use flate2::Compression;
 use flate2::read::GzEncoder;
@@ -43,7 +43,8 @@ pub struct Agents(Arc<Inner>);
 struct Inner {
     known: Vec<(String, PathBuf)>,
     binaries: OnceLock<Vec<Binary>>,
-    compressed: OnceLock<Arc<[u8]>>,
+    /// The executable for this CPU; the lock keeps many hosts from compressing it at once.
+    compressed: Mutex<Option<Arc<[u8]>>>,
 }
 
 impl Agents {
@@ -55,7 +56,7 @@ impl Agents {
         Self(Arc::new(Inner {
             known,
             binaries: OnceLock::new(),
-            compressed: OnceLock::new(),
+            compressed: Mutex::default(),
         }))
     }
 
@@ -91,13 +92,15 @@ impl Agents {
         match (gzip, index) {
             (false, _) => Ok(std::fs::read(path)?.into()),
             // Most targets are of this CPU, so that one is worth keeping.
-            (true, 0) => match self.0.compressed.get() {
-                Some(bytes) => Ok(Arc::clone(bytes)),
-                None => {
-                    let bytes = compress(path)?;
-                    Ok(Arc::clone(self.0.compressed.get_or_init(|| bytes)))
+            (true, 0) => {
+                let compressed = &self.0.compressed;
+                let mut kept = compressed.lock().unwrap_or_else(PoisonError::into_inner);
+                if kept.is_none() {
+                    *kept = Some(compress(path)?);
                 }
-            },
+                kept.clone()
+                    .ok_or_else(|| io::Error::other("it was just made"))
+            }
             (true, _) => compress(path),
         }
     }

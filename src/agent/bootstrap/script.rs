@@ -24,9 +24,11 @@ pub(super) fn script(marker: &str, binaries: &[&Binary]) -> String {
         )
         .expect("writing to a string cannot fail");
     }
-    let mut text = format!(r#"M={marker};P=$(pwd);O=$(umask);umask 077;"#);
-    text += r#"[ -t 0 ]&&stty raw -echo;"#;
-    text += &format!(r#"case "$(uname -sm)" in {cpus}*)echo "$M arch $(uname -sm)";exit 1;;esac;"#);
+    let mut text = format!("M={marker};P=$(pwd);O=$(umask);umask 077;");
+    text += "[ -t 0 ]&&stty raw -echo;";
+    text += r#"case "$(uname -sm)" in "#;
+    text += &cpus;
+    text += r#"*)echo "$M arch $(uname -sm)";exit 1;;esac;"#;
     text += ENTER;
     text += FIND;
     text += PLACE;

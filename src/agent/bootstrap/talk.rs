@@ -165,7 +165,7 @@ impl Talk<'_> {
         if self.out.bytes.len() > MOST_NOISE || self.err.bytes.len() > MOST_NOISE {
             return Err(StartError::Noise);
         }
-        let (mut out, mut err) = ([0; 16 * 1024], [0; 4 * 1024]);
+        let (mut out, mut err) = (vec![0; 16 * 1024], vec![0; 4 * 1024]);
         let heard = tokio::time::timeout(self.attempt.launch.patience, async {
             tokio::select! {
                 read = self.streams.stdout.read(&mut out), if !self.out.ended => {
@@ -196,7 +196,7 @@ impl Talk<'_> {
         tokio::time::timeout(soon, reading).await.ok();
         self.err.bytes.extend(rest);
         let said = self.said();
-        match self.attempt.wish.and_then(|wish| wish.refusal(&said)) {
+        match self.attempt.wish.and_then(|_| Become::refusal(&said)) {
             Some(refusal) => self.refused(refusal),
             None => StartError::Ended { said },
         }

@@ -186,17 +186,30 @@ pub(super) fn short(name: &str) -> &str {
         .unwrap_or(name)
 }
 
-/// Runs the action of the context's task, its arguments rendered first.
-pub(super) async fn run(context: &mut ActionContext<'_>) -> Result<Answer, Failure> {
+/// An action with its arguments, rendered once for all attempts.
+pub(super) struct Prepared {
+    name: Arc<str>,
+    args: Map,
+}
+
+/// Finds the action of the context's task and renders its arguments.
+pub(super) fn prepare(context: &ActionContext<'_>) -> Result<Prepared, Failure> {
     let name = resolve(context)?;
-    let short_name = short(&name);
-    let Some(spec) = spec(short_name) else {
-        return Err(unknown(&name));
-    };
-    context.args = arguments::render(context, spec, &name)?;
-    match find(short_name) {
+    let spec = spec(short(&name)).ok_or_else(|| unknown(&name))?;
+    let args = arguments::render(context, spec, &name)?;
+    Ok(Prepared { name, args })
+}
+
+/// Runs a prepared action.
+pub(super) async fn run(
+    context: &mut ActionContext<'_>,
+    prepared: &Prepared,
+) -> Result<Answer, Failure> {
+    context.args = prepared.args.clone();
+    let name = short(&prepared.name);
+    match find(name) {
         Some(action) => (action.run)(context).await,
-        None => context.call_module(short_name).await,
+        None => context.call_module(name).await,
     }
 }
 

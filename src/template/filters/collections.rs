@@ -1,123 +1,32 @@
-//! Filters that reshape lists and dictionaries: merge, sort, group, flatten, pair up.
+//! Filters that reshape lists and dictionaries: join, cut, pair up, flatten, rekey, query.
 
-use std::cmp::Ordering;
-
-use super::super::call::{Bound, Call, items_of};
+use super::super::call::{Bound, Call};
 use super::super::finish::Finish;
 use super::super::frame::Frame;
 use super::super::methods;
-use super::super::operators::{arithmetic, binary};
-use super::super::python::{Number, compare, contains, equal, room_for, sort_by_key};
-use super::super::runtime::{Dict, Evaluated, Val, Words};
-use super::super::syntax::{Operator, Place};
+use super::super::runtime::{Evaluated, Val};
+use super::super::syntax::Place;
 use super::selection::path;
 use super::{Filter, data, running};
 use crate::value::{Map, Value, repr};
 
 pub(super) const FILTERS: &[Filter] = &[
     running("join", "d attribute", join),
-    running("sort", "reverse case_sensitive attribute", sort),
-    running("unique", "case_sensitive attribute", unique),
-    running("min", "case_sensitive attribute", min),
-    running("max", "case_sensitive attribute", max),
-    running("sum", "attribute start", sum),
-    running("groupby", "attribute! default case_sensitive", groupby),
     running("reverse", "", reverse),
     running("batch", "linecount! fill_with", batch),
     running("slice", "slices! fill_with", slice),
     running("items", "", items).with_undefined(),
     running("attr", "name!", attr),
     running("dict2items", "key_name value_name", dict2items),
-    running("combine", "* **", combine),
     running("zip", "* **", zip),
     running("zip_longest", "* **", zip_longest),
     running("flatten", "levels skip_nulls", flatten),
-    data("union", "b!", |call| {
-        let (mut a, b) = both(call)?;
-        a.extend(b);
-        Ok(distinct(a).into())
-    }),
-    data("intersect", "b!", |call| {
-        let (mut a, b) = both(call)?;
-        a.retain(|item| contains(&b, item));
-        Ok(distinct(a).into())
-    }),
-    data("difference", "b!", |call| {
-        let (mut a, b) = both(call)?;
-        a.retain(|item| !contains(&b, item));
-        Ok(distinct(a).into())
-    }),
-    data("symmetric_difference", "b!", |call| {
-        let (a, b) = both(call)?;
-        let only_a = a.iter().filter(|item| !contains(&b, item));
-        let only_b = b.iter().filter(|item| !contains(&a, item));
-        Ok(distinct(only_a.chain(only_b).cloned().collect()).into())
-    }),
-    data("dictsort", "case_sensitive by reverse", dictsort),
     data("items2dict", "key_name value_name", items2dict),
     data("subelements", "subelements! skip_missing", subelements),
-    data("product", "* repeat", product),
-    data("permutations", "r", |call| arranged(call, false)),
-    data("combinations", "r!", |call| arranged(call, true)),
     data("rekey_on_member", "key! duplicates", rekey_on_member),
     data("json_query", "expr!", json_query),
     data("community.general.json_query", "expr!", json_query),
 ];
-
-/// Reads the options that sorting filters share and one key per item.
-struct Keyed {
-    items: Vec<(Value, Val)>,
-}
-
-impl Keyed {
-    fn read(
-        frame: &mut Frame<'_>,
-        input: &Val,
-        attribute: Option<&Val>,
-        case_sensitive: Option<&Val>,
-        place: Place,
-    ) -> Evaluated<Self> {
-        let keeps_case = match case_sensitive {
-            Some(flag) => frame.run.truth(flag)?,
-            None => false,
-        };
-        let attribute = match attribute {
-            Some(attribute) => Some(frame.run.data(attribute)?),
-            None => None,
-        };
-        let mut items = Vec::new();
-        for item in frame.run.items(input)? {
-            let key = match &attribute {
-                None | Some(Value::Null) => frame.run.data(&item)?,
-                Some(Value::String(names)) if names.contains(',') => {
-                    let mut keys = Vec::new();
-                    for name in names.split(',') {
-                        let val = path(frame, &item, &name.into(), place)?;
-                        keys.push(folded(frame.run.data(&val)?, keeps_case));
-                    }
-                    keys.into()
-                }
-                Some(name) => {
-                    let val = path(frame, &item, name, place)?;
-                    frame.run.data(&val)?
-                }
-            };
-            items.push((folded(key, keeps_case), item));
-        }
-        Ok(Self { items })
-    }
-}
-
-fn folded(key: Value, keeps_case: bool) -> Value {
-    match key {
-        Value::String(text) if !keeps_case => text.to_lowercase().into(),
-        key => key,
-    }
-}
-
-fn flag(frame: &Frame<'_>, val: Option<&Val>) -> Evaluated<bool> {
-    val.map_or(Ok(false), |val| frame.run.truth(val))
-}
 
 fn join(frame: &mut Frame<'_>, input: Val, mut given: Bound<Val>, place: Place) -> Evaluated {
     let separator = match given.take(0) {
@@ -139,150 +48,6 @@ fn join(frame: &mut Frame<'_>, input: Val, mut given: Bound<Val>, place: Place) 
         parts.push(frame.run.text_of(&item)?);
     }
     Ok(parts.join(&separator).into())
-}
-
-fn sort(frame: &mut Frame<'_>, input: Val, given: Bound<Val>, place: Place) -> Evaluated {
-    let [reverse, case_sensitive, attribute] = &given.arguments[..] else {
-        return Ok(input);
-    };
-    let reverse = flag(frame, reverse.as_ref())?;
-    let keyed = Keyed::read(
-        frame,
-        &input,
-        attribute.as_ref(),
-        case_sensitive.as_ref(),
-        place,
-    )?;
-    let sorted = sort_by_key(keyed.items, reverse, |(key, _)| key.clone())
-        .map_err(|text| frame.run.failure(text))?;
-    Ok(Val::list(sorted.into_iter().map(|(_, item)| item)))
-}
-
-fn unique(frame: &mut Frame<'_>, input: Val, given: Bound<Val>, place: Place) -> Evaluated {
-    let [case_sensitive, attribute] = &given.arguments[..] else {
-        return Ok(input);
-    };
-    let keyed = Keyed::read(
-        frame,
-        &input,
-        attribute.as_ref(),
-        case_sensitive.as_ref(),
-        place,
-    )?;
-    let mut seen: Vec<Value> = Vec::new();
-    let mut out = Vec::new();
-    for (key, item) in keyed.items {
-        if !contains(&seen, &key) {
-            seen.push(key);
-            out.push(item);
-        }
-    }
-    Ok(Val::list(out))
-}
-
-fn extreme(
-    frame: &mut Frame<'_>,
-    input: &Val,
-    given: &Bound<Val>,
-    place: Place,
-    wanted: Ordering,
-) -> Evaluated {
-    let case_sensitive = given.arguments.first().and_then(Option::as_ref);
-    let attribute = given.arguments.get(1).and_then(Option::as_ref);
-    let keyed = Keyed::read(frame, input, attribute, case_sensitive, place)?;
-    let operator = if wanted == Ordering::Less { "<" } else { ">" };
-    let mut best: Option<(Value, Val)> = None;
-    for (key, item) in keyed.items {
-        let better = match &best {
-            None => true,
-            Some((best, _)) => {
-                compare(&key, best, operator).map_err(|text| frame.run.failure(text))? == wanted
-            }
-        };
-        if better {
-            best = Some((key, item));
-        }
-    }
-    match best {
-        Some((_, item)) => frame.run.force(&item),
-        None => Ok(Val::Undefined(frame.run.fault(
-            Words::Undefined("No aggregated item, sequence was empty.".into()),
-            &frame.origin,
-            Some(place),
-        ))),
-    }
-}
-
-fn min(frame: &mut Frame<'_>, input: Val, given: Bound<Val>, place: Place) -> Evaluated {
-    extreme(frame, &input, &given, place, Ordering::Less)
-}
-
-fn max(frame: &mut Frame<'_>, input: Val, given: Bound<Val>, place: Place) -> Evaluated {
-    extreme(frame, &input, &given, place, Ordering::Greater)
-}
-
-fn sum(frame: &mut Frame<'_>, input: Val, mut given: Bound<Val>, place: Place) -> Evaluated {
-    let attribute = match given.take(0) {
-        Some(attribute) => Some(frame.run.data(&attribute)?),
-        None => None,
-    };
-    let mut total = given.take(1).unwrap_or_else(|| 0.into());
-    for item in frame.run.items(&input)? {
-        let item = match &attribute {
-            Some(attribute) if !matches!(attribute, Value::Null) => {
-                path(frame, &item, attribute, place)?
-            }
-            _ => frame.run.force(&item)?,
-        };
-        total = match (&total, &item) {
-            (Val::Data(a), Val::Data(b)) => match (Number::of(a), Number::of(b)) {
-                (Some(a), Some(b)) => arithmetic(Operator::Add, a, b)
-                    .map(Val::Data)
-                    .map_err(|text| frame.run.failure(text))?,
-                _ => added(frame, &total, &item, place)?,
-            },
-            _ => added(frame, &total, &item, place)?,
-        };
-    }
-    Ok(total)
-}
-
-fn added(frame: &Frame<'_>, total: &Val, item: &Val, place: Place) -> Evaluated {
-    binary(frame, Operator::Add, total, item, place)
-}
-
-fn groupby(frame: &mut Frame<'_>, input: Val, mut given: Bound<Val>, place: Place) -> Evaluated {
-    let attribute = given.take(0).unwrap_or_default();
-    let attribute = frame.run.data(&attribute)?;
-    let fallback = given.take(1);
-    let keeps_case = flag(frame, given.take(2).as_ref())?;
-    let mut keyed = Vec::new();
-    for item in frame.run.items(&input)? {
-        let val = match (path(frame, &item, &attribute, place)?, &fallback) {
-            (Val::Undefined(_), Some(fallback)) => fallback.clone(),
-            (val, _) => val,
-        };
-        keyed.push((frame.run.data(&val)?, item));
-    }
-    let sorted = sort_by_key(keyed, false, |(key, _)| folded(key.clone(), keeps_case))
-        .map_err(|text| frame.run.failure(text))?;
-    let mut groups: Vec<(Value, Vec<Val>)> = Vec::new();
-    for (key, item) in sorted {
-        match groups.last_mut() {
-            Some((known, members))
-                if equal(
-                    &folded(known.clone(), keeps_case),
-                    &folded(key.clone(), keeps_case),
-                ) =>
-            {
-                members.push(item);
-            }
-            _ => groups.push((key, vec![item])),
-        }
-    }
-    Ok(Val::list(groups.into_iter().map(|(key, members)| {
-        Val::tuple([Val::Data(key), Val::list(members)])
-    })))
 }
 
 fn reverse(frame: &mut Frame<'_>, input: Val, _: Bound<Val>, _: Place) -> Evaluated {
@@ -402,144 +167,6 @@ fn class_of(name: &str) -> String {
     }
 }
 
-fn combine(frame: &mut Frame<'_>, input: Val, given: Bound<Val>, _: Place) -> Evaluated {
-    let mut recursive = false;
-    let mut merge = ListMerge::Replace;
-    for (name, val) in &given.named {
-        match &**name {
-            "recursive" => recursive = frame.run.truth(val)?,
-            "list_merge" => {
-                merge = ListMerge::named(&frame.run.text_of(val)?).ok_or_else(|| {
-                    frame.run.failure("merge_hash: 'list_merge' argument can only be equal to 'replace', 'keep', 'append', 'prepend', 'append_rp' or 'prepend_rp'")
-                })?;
-            }
-            _ => {
-                return Err(frame
-                    .run
-                    .failure("'recursive' and 'list_merge' are the only valid keyword arguments"));
-            }
-        }
-    }
-    let mut dictionaries = Vec::new();
-    for term in std::iter::once(input).chain(given.rest) {
-        let term = frame.run.force(&term)?;
-        if term.is_sequence() {
-            for item in frame.run.items(&term)? {
-                let item = frame.run.force(&item)?;
-                if !matches!(item, Val::Data(Value::Null)) {
-                    dictionaries.push(item);
-                }
-            }
-        } else if !matches!(term, Val::Data(Value::Null)) {
-            dictionaries.push(term);
-        }
-    }
-    if let [only] = &dictionaries[..] {
-        return Ok(only.clone());
-    }
-    let mut result = Dict::new();
-    for dictionary in &dictionaries {
-        let Some(pairs) = frame.run.pairs(dictionary)? else {
-            return Err(frame.run.failure(format!(
-                "failed to combine variables, expected dicts but got a '{}' and a '{}'.",
-                dictionaries[0].type_name(),
-                dictionary.type_name(),
-            )));
-        };
-        merge_into(frame, &mut result, pairs, recursive, merge)?;
-    }
-    Ok(Val::dict(result))
-}
-
-#[derive(Clone, Copy)]
-enum ListMerge {
-    Replace,
-    Keep,
-    Append,
-    Prepend,
-    AppendRemovingPresent,
-    PrependRemovingPresent,
-}
-
-impl ListMerge {
-    fn named(name: &str) -> Option<Self> {
-        Some(match name {
-            "replace" => Self::Replace,
-            "keep" => Self::Keep,
-            "append" => Self::Append,
-            "prepend" => Self::Prepend,
-            "append_rp" => Self::AppendRemovingPresent,
-            "prepend_rp" => Self::PrependRemovingPresent,
-            _ => return None,
-        })
-    }
-}
-
-fn merge_into(
-    frame: &Frame<'_>,
-    under: &mut Dict,
-    over: Vec<(Value, Val)>,
-    recursive: bool,
-    merge: ListMerge,
-) -> Evaluated<()> {
-    let simple = !recursive && matches!(merge, ListMerge::Replace);
-    for (key, new) in over {
-        let old = match under.get(&key) {
-            Some(old) if !simple => frame.run.force(old)?,
-            _ => {
-                under.insert(key, new);
-                continue;
-            }
-        };
-        let new = frame.run.force(&new)?;
-        let merged = if old.is_mapping() && new.is_mapping() {
-            if recursive {
-                let mut inner: Dict = frame
-                    .run
-                    .pairs(&old)?
-                    .unwrap_or_default()
-                    .into_iter()
-                    .collect();
-                let pairs = frame.run.pairs(&new)?.unwrap_or_default();
-                merge_into(frame, &mut inner, pairs, recursive, merge)?;
-                Val::dict(inner)
-            } else {
-                new
-            }
-        } else if old.is_sequence() && new.is_sequence() {
-            merge_lists(frame, &old, new, merge)?
-        } else {
-            new
-        };
-        under.insert(key, merged);
-    }
-    Ok(())
-}
-
-fn merge_lists(frame: &Frame<'_>, old: &Val, new: Val, merge: ListMerge) -> Evaluated {
-    let older = frame.run.items(old)?;
-    let newer = frame.run.items(&new)?;
-    let absent = || -> Evaluated<Vec<Val>> {
-        let present = frame.run.data(&new)?;
-        let present = present.as_list().unwrap_or_default();
-        let mut kept = Vec::new();
-        for item in &older {
-            if !contains(present, &frame.run.data(item)?) {
-                kept.push(item.clone());
-            }
-        }
-        Ok(kept)
-    };
-    Ok(match merge {
-        ListMerge::Replace => new,
-        ListMerge::Keep => old.clone(),
-        ListMerge::Append => Val::list(older.into_iter().chain(newer)),
-        ListMerge::Prepend => Val::list(newer.into_iter().chain(older)),
-        ListMerge::AppendRemovingPresent => Val::list(absent()?.into_iter().chain(newer)),
-        ListMerge::PrependRemovingPresent => Val::list(newer.into_iter().chain(absent()?)),
-    })
-}
-
 fn columns(frame: &Frame<'_>, input: &Val, rest: &[Val]) -> Evaluated<Vec<Vec<Val>>> {
     std::iter::once(input)
         .chain(rest)
@@ -646,47 +273,6 @@ fn flatten_into(
     Ok(())
 }
 
-fn both(call: &Call<'_>) -> Result<(Vec<Value>, Vec<Value>), String> {
-    Ok((call.items()?, items_of(call.required(0))?))
-}
-
-fn distinct(items: Vec<Value>) -> Vec<Value> {
-    let mut out: Vec<Value> = Vec::with_capacity(items.len());
-    for item in items {
-        if !contains(&out, &item) {
-            out.push(item);
-        }
-    }
-    out
-}
-
-fn dictsort(call: &Call<'_>) -> Result<Value, String> {
-    let Some(map) = call.input.as_map() else {
-        return Err(format!(
-            "'{}' object has no attribute 'items'",
-            call.input.python_type()
-        ));
-    };
-    let by_value = match call.text_at(1).as_deref() {
-        None | Some("key") => false,
-        Some("value") => true,
-        Some(_) => return Err("You can only sort by either \"key\" or \"value\"".into()),
-    };
-    let keeps_case = call.flag(0, false);
-    let pairs: Vec<(Value, Value)> = map.iter().map(|(k, v)| (k.clone(), v.clone())).collect();
-    let sorted = sort_by_key(pairs, call.flag(2, false), |(key, value)| {
-        folded(
-            if by_value { value.clone() } else { key.clone() },
-            keeps_case,
-        )
-    })?;
-    Ok(Value::list(
-        sorted
-            .into_iter()
-            .map(|(key, value)| Value::list([key, value])),
-    ))
-}
-
 fn items2dict(call: &Call<'_>) -> Result<Value, String> {
     let Some(items) = call.input.as_list() else {
         return Err(format!(
@@ -765,70 +351,6 @@ fn subelements(call: &Call<'_>) -> Result<Value, String> {
         }
     }
     Ok(out.into())
-}
-
-fn product(call: &Call<'_>) -> Result<Value, String> {
-    let mut pools = vec![call.items()?];
-    for pool in &call.rest {
-        pools.push(items_of(pool)?);
-    }
-    let repeat = call.named.get("repeat").or_else(|| call.get(0));
-    let repeat = repeat.and_then(Value::as_int).unwrap_or(1);
-    let times = usize::try_from(repeat).unwrap_or(0);
-    let size = pools
-        .iter()
-        .try_fold(1_usize, |size, pool| size.checked_mul(pool.len()))
-        .and_then(|size| size.checked_pow(u32::try_from(times).ok()?));
-    room_for(size)?;
-    let mut rows: Vec<Vec<Value>> = vec![Vec::new()];
-    for pool in std::iter::repeat_n(&pools, times).flatten() {
-        rows = rows
-            .iter()
-            .flat_map(|row| {
-                pool.iter().map(|item| {
-                    let mut row = row.clone();
-                    row.push(item.clone());
-                    row
-                })
-            })
-            .collect();
-    }
-    Ok(Value::list(rows))
-}
-
-fn arranged(call: &Call<'_>, combinations: bool) -> Result<Value, String> {
-    let pool = call.items()?;
-    let length = match call.int(0)? {
-        Some(length) => usize::try_from(length).map_err(|_| "r must be non-negative")?,
-        None => pool.len(),
-    };
-    let mut out = Vec::new();
-    arrange(&pool, length, combinations, &mut Vec::new(), &mut out);
-    Ok(Value::list(out))
-}
-
-fn arrange(
-    pool: &[Value],
-    length: usize,
-    combinations: bool,
-    chosen: &mut Vec<usize>,
-    out: &mut Vec<Vec<Value>>,
-) {
-    if chosen.len() == length {
-        out.push(chosen.iter().map(|at| pool[*at].clone()).collect());
-        return;
-    }
-    let start = match chosen.last() {
-        Some(last) if combinations => last + 1,
-        _ => 0,
-    };
-    for at in start..pool.len() {
-        if !chosen.contains(&at) {
-            chosen.push(at);
-            arrange(pool, length, combinations, chosen, out);
-            chosen.pop();
-        }
-    }
 }
 
 fn rekey_on_member(call: &Call<'_>) -> Result<Value, String> {

@@ -6,11 +6,14 @@
 mod collections;
 mod crypto;
 mod math;
+mod merging;
 mod network;
+mod ordering;
 mod paths;
 pub(super) mod regex;
 mod selection;
 pub(super) mod serial;
+mod sets;
 mod text;
 mod time;
 mod values;
@@ -77,15 +80,18 @@ impl Filter {
     }
 }
 
-const FAMILIES: [&[Filter]; 11] = [
+const FAMILIES: [&[Filter]; 14] = [
     collections::FILTERS,
     crypto::FILTERS,
     math::FILTERS,
+    merging::FILTERS,
     network::FILTERS,
+    ordering::FILTERS,
     paths::FILTERS,
     regex::FILTERS,
     selection::FILTERS,
     serial::FILTERS,
+    sets::FILTERS,
     text::FILTERS,
     time::FILTERS,
     values::FILTERS,
