@@ -9,6 +9,7 @@ mod fuzz;
 mod inventory;
 #[cfg(test)]
 mod modules;
+#[cfg(test)]
 mod play;
 mod template;
 #[cfg(test)]

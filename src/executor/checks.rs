@@ -345,17 +345,17 @@ fn a_failed_task_is_rescued_and_notified_handlers_run_at_each_flush() {
         ran.story(),
         "PLAY all a\n\
          TASK debug\n\
-         Changed: a {\"_ansible_verbose_always\": true, \"changed\": true, \"failed\": false, \"msg\": 1}\n\
+         Changed: a {\"_ansible_verbose_always\": true, \"changed\": true, \"msg\": 1}\n\
          TASK meta\n\
          notified h1 for a\n\
          META triggered running handlers for a\n\
          HANDLER h1\n\
-         Ok: a {\"_ansible_verbose_always\": true, \"changed\": false, \"failed\": false, \"msg\": \"h1\"}\n\
+         Ok: a {\"_ansible_verbose_always\": true, \"changed\": false, \"msg\": \"h1\"}\n\
          TASK fail\n\
-         Failed: a {\"changed\": false, \"failed\": true, \"msg\": \"Failed as requested from task\"} \
+         Failed: a {\"changed\": false, \"msg\": \"Failed as requested from task\"} \
          error: Task failed: Action failed: Failed as requested from task\n\
          TASK debug\n\
-         Ok: a {\"_ansible_verbose_always\": true, \"changed\": false, \"failed\": false, \"msg\": \"fail\"}\n"
+         Ok: a {\"_ansible_verbose_always\": true, \"changed\": false, \"msg\": \"fail\"}\n"
     );
     assert_eq!(
         ran.recap(),
