@@ -1,5 +1,5 @@
-//! Modules return what ansible-core's own modules returned for the same files and options; the
-//! cases are recorded by `tests/cases/modules/record.py`.
+//! Modules return what ansible-core's own modules returned for the same files and options, and
+//! check mode predicts it; the cases are recorded by `tests/cases/modules/record.py`.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -91,7 +91,16 @@ fn compare(name: &str) {
         let root = root.path().canonicalize().unwrap();
         set_up(&root, &case["files"]);
         for (index, step) in case["steps"].as_array().unwrap().iter().enumerate() {
-            let (mut recorded, ours) = (normal(&step["result"]), normal(&run(&root, step)));
+            let predicted = predict(&root, step);
+            let result = run(&root, step, false);
+            // What would be refused, by a validator or for a missing owner, is not predicted.
+            let predicted = predicted.filter(|_| result["failed"] != true);
+            if let Some(difference) =
+                predicted.and_then(|predicted| disagreement(&predicted, &result))
+            {
+                differences.push(format!("{name}, step {index}, in check mode: {difference}"));
+            }
+            let (mut recorded, ours) = (normal(&step["result"]), normal(&result));
             // Ansible adds this on the controller.
             recorded["changed"] = json!(recorded["changed"] == true);
             if step["diff"] != true {
@@ -132,7 +141,61 @@ fn set_up(root: &Path, files: &Value) {
     }
 }
 
-fn run(root: &Path, step: &Value) -> Value {
+/// Runs a step in check mode, which must change nothing; commands are not predicted.
+fn predict(root: &Path, step: &Value) -> Option<Value> {
+    if matches!(step["module"].as_str(), Some("command" | "shell")) {
+        return None;
+    }
+    let before = snapshot(root);
+    let predicted = run(root, step, true);
+    assert_eq!(
+        before,
+        snapshot(root),
+        "check mode changed something: {step}"
+    );
+    Some(predicted)
+}
+
+/// Tells how a prediction differs from what happened then.
+fn disagreement(predicted: &Value, result: &Value) -> Option<String> {
+    ["changed", "failed"].into_iter().find_map(|key| {
+        let (predicted_value, value) = (&predicted[key], &result[key]);
+        (predicted_value != value).then(|| {
+            format!("{key} was predicted as {predicted_value}, and is {value}\n  {predicted}\n  {result}")
+        })
+    })
+}
+
+/// Lists everything below a directory with its type, mode, times and content.
+fn snapshot(root: &Path) -> Vec<String> {
+    use std::os::unix::fs::MetadataExt;
+    let mut found = Vec::new();
+    for entry in fs::read_dir(root).unwrap() {
+        let path = entry.unwrap().path();
+        let metadata = path.symlink_metadata().unwrap();
+        let content = match () {
+            () if metadata.is_dir() => {
+                found.extend(snapshot(&path));
+                Vec::new()
+            }
+            () if metadata.is_symlink() => Vec::new(),
+            () => fs::read(&path).unwrap(),
+        };
+        found.push(format!(
+            "{} {:?} {:?} {:o} {}.{} {content:?}",
+            path.display(),
+            metadata.file_type(),
+            fs::read_link(&path).ok(),
+            metadata.mode(),
+            metadata.mtime(),
+            metadata.mtime_nsec(),
+        ));
+    }
+    found.sort();
+    found
+}
+
+fn run(root: &Path, step: &Value, check: bool) -> Value {
     let root = root.display().to_string();
     let given = step["args"].to_string().replace("$ROOT", &root);
     let given: backstay::value::Value = serde_json::from_str(&given).unwrap();
@@ -142,7 +205,7 @@ fn run(root: &Path, step: &Value) -> Value {
             .to_vec(),
         umask: Some(0o022),
         diff: step["diff"] == true,
-        check: step["check"] == true,
+        check,
         ..MachineOptions::default()
     });
     let module = modules::find(step["module"].as_str().unwrap()).unwrap();

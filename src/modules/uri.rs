@@ -236,7 +236,8 @@ fn report(
     let (kind, charset) = response.content_type();
     let is_json = is_json(&kind) && response.status != -1;
     let mut body = response.take_body();
-    let content = if is_json || args.return_content || !is_expected {
+    let is_error = response.status >= 300;
+    let content = if is_json || args.return_content || !is_expected || is_error {
         let mut bytes = Vec::new();
         body.read_to_end(&mut bytes)
             .map_err(|error| broken(&response, &error))?;
@@ -269,6 +270,9 @@ fn report(
         }
         if args.return_content {
             result.insert("content".into(), text.into());
+        } else if is_error && is_expected && !is_json && response.status != 304 {
+            // What an expected error says has a name of its own.
+            result.insert("body".into(), text.into());
         }
     }
     if is_expected {
