@@ -7,9 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::AsyncRead;
 
-use crate::machine::Algorithm;
-
-pub use crate::machine::ContentId;
+pub use crate::machine::{Algorithm, ContentId};
 
 /// Gives out bytes that an agent asks for.
 pub trait Contents: Send + Sync {

@@ -121,6 +121,7 @@ impl Case {
     }
 
     /// Adds a file beside the playbook.
+    #[expect(clippy::disallowed_methods, reason = "lays out a case's own files")]
     pub(super) fn file(self, path: &str, text: &str) -> Self {
         let path = self.root.path().join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -147,7 +148,8 @@ impl Case {
     async fn run_here(&self) -> Ran {
         let root = self.root.path();
         let options = InventoryOptions::new(root);
-        let (inventory, _) = Inventory::load(&[self.inventory.clone()], &options).unwrap();
+        let (inventory, _) =
+            Inventory::load(std::slice::from_ref(&self.inventory), &options).unwrap();
         let engine = Engine::new(Arc::new(Isolated));
         let extra: Arc<Vars> = Arc::default();
         let templates = StaticNames::new(engine.clone(), Arc::clone(&extra));
@@ -220,7 +222,7 @@ impl Ran {
     /// Returns what was told but the recap, in order.
     pub(super) fn story(&self) -> String {
         let lines = self.told.iter().filter(|line| !line.starts_with("RECAP"));
-        lines.map(|line| format!("{line}\n")).collect()
+        lines.flat_map(|line| [line, "\n"]).collect()
     }
 
     /// Returns the recap's lines.

@@ -9,8 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use crate::agent::contents::Store;
-use crate::machine::ContentId;
+use crate::agent::contents::{ContentId, Store};
 use crate::value::Value;
 
 /// Decrypts a vaulted file's bytes; the error is a sentence.

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use super::{ActionContext, Answer};
+use crate::agent::contents::Algorithm;
 use crate::arguments;
 use crate::executor::failure::Failure;
-use crate::machine::Algorithm;
 use crate::value::{Map, Value};
 
 arguments! {

@@ -5,12 +5,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::{ActionContext, Answer};
+use crate::agent::contents::ContentId;
 use crate::arguments::{ArgumentSpec, FileAttributes, OptionType, Parameter};
 use crate::executor::content::content_option;
 use crate::executor::failure::Failure;
 use crate::executor::world::Overlay;
 use crate::lookups;
-use crate::machine::ContentId;
 use crate::template::{Binding, Layers, Scope, TemplateOptions};
 use crate::value::{JsonStyle, Map, Value, to_json};
 
