@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod agent;
+#[cfg(test)]
 mod arrows;
 #[cfg(test)]
 mod fuzz;
@@ -11,6 +12,7 @@ mod inventory;
 mod modules;
 #[cfg(test)]
 mod play;
+#[cfg(test)]
 mod template;
 #[cfg(test)]
 mod transport;

@@ -111,6 +111,10 @@ impl Value {
 
     /// Returns Ansible's soft boolean (`yes`, `on`, `1`, `true`, `t`, `y` and their opposites, any
     /// case), or `None` when it is not one.
+    #[expect(
+        clippy::float_cmp,
+        reason = "only these two numbers stand for a boolean"
+    )]
     pub fn to_soft_bool(&self) -> Option<bool> {
         match self {
             Self::Bool(value) => Some(*value),

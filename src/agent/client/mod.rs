@@ -174,7 +174,7 @@ impl Agent {
                     to.flush().await.map_err(FetchError::Local)?;
                     return arrived(done, sha256, hasher.finish(), error);
                 }
-                other => return Err(unasked(&other.name()).into()),
+                other @ Incoming::Message(_) => return Err(unasked(&other.name()).into()),
             }
         }
     }

@@ -24,7 +24,7 @@ crate::arguments! {
             default: "present",
             choices: ["absent", "build-dep", "fixed", "latest", "present"],
         },
-        /// Fetch the package lists first, unless they are fresher than cache_valid_time.
+        /// Fetch the package lists first, unless they are fresher than `cache_valid_time`.
         update_cache: Option<bool> { aliases: ["update-cache"] },
         /// How often a failed fetch is tried.
         update_cache_retries: i64 { default: "5" },
@@ -150,7 +150,7 @@ fn work(machine: &mut Machine, args: &AptArgs, packages: &[String]) -> ModuleRes
 
 fn install(machine: &mut Machine, args: &AptArgs, specs: &[Spec]) -> ModuleResult {
     let mut database = Database::open(machine)?;
-    let specs = database.expand(machine, specs)?;
+    let specs = Database::expand(machine, specs)?;
     database.look_up_candidates(machine, &specs, args.default_release.as_deref())?;
     let mut wanted = Vec::new();
     for spec in &specs {
@@ -193,7 +193,7 @@ fn install(machine: &mut Machine, args: &AptArgs, specs: &[Spec]) -> ModuleResul
 
 fn remove(machine: &mut Machine, args: &AptArgs, specs: &[Spec]) -> ModuleResult {
     let database = Database::open(machine)?;
-    let specs = database.expand(machine, specs)?;
+    let specs = Database::expand(machine, specs)?;
     let wanted: Vec<_> = specs
         .iter()
         .filter(|spec| database.is_satisfied(spec) || (args.purge && database.has_left_files(spec)))
@@ -282,7 +282,7 @@ fn refresh(machine: &mut Machine, args: &AptArgs) -> Result<Cache, Failure> {
                 time,
             });
         }
-        why = err.trim().to_owned();
+        err.trim().clone_into(&mut why);
         let delay = (1_i64 << attempt.min(20)).min(args.update_cache_retry_max_delay.max(0));
         if attempt + 1 < attempts {
             plan::wait(machine, delay)?;
@@ -365,7 +365,7 @@ case $1 in
 esac
 exit 0
 "#;
-    const DPKG_QUERY: &str = r#"printf 'jq\tamd64\tinstall ok installed\t1.5\t\nmawk\tamd64\tinstall ok installed\t1.3\tawk\nold\tamd64\tdeinstall ok config-files\t1\t\n'"#;
+    const DPKG_QUERY: &str = r"printf 'jq\tamd64\tinstall ok installed\t1.5\t\nmawk\tamd64\tinstall ok installed\t1.3\tawk\nold\tamd64\tdeinstall ok config-files\t1\t\n'";
 
     fn tools() -> Programs {
         Programs::new([

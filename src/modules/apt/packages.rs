@@ -112,11 +112,7 @@ impl Database {
     }
 
     /// Replaces names that are patterns by the names they match.
-    pub(super) fn expand(
-        &self,
-        machine: &mut Machine,
-        specs: &[Spec],
-    ) -> Result<Vec<Spec>, Failure> {
+    pub(super) fn expand(machine: &mut Machine, specs: &[Spec]) -> Result<Vec<Spec>, Failure> {
         let is_pattern = |spec: &Spec| spec.name.contains(['*', '?', '[']);
         if !specs.iter().any(is_pattern) {
             return Ok(specs.to_vec());

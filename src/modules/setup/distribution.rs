@@ -189,7 +189,7 @@ fn variety(name: &str, family: &str) -> String {
     }
 }
 
-/// Gathers what lsb_release says, or what its file holds.
+/// Gathers what `lsb_release` says, or what its file holds.
 pub(super) fn gather_lsb(to: &mut Gathering<'_>) {
     let mut lsb: BTreeMap<&str, String> = BTreeMap::new();
     if let Some(text) = to.output(&["lsb_release", "-a"]) {

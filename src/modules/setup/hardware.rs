@@ -26,7 +26,7 @@ fn processors(to: &mut Gathering<'_>) {
     let text = to.text("/proc/cpuinfo").unwrap_or_default();
     let mut listed: Vec<Value> = Vec::new();
     let mut sockets = BTreeSet::new();
-    let (mut cores, mut siblings, mut n_processors) = (1, 1, 0_usize);
+    let (mut cores, mut siblings, mut n_processors) = (1_usize, 1_usize, 0_usize);
     let mut flags: Vec<Value> = Vec::new();
     for (key, value) in text.lines().filter_map(|line| line.split_once(':')) {
         let value = value.trim();
@@ -52,11 +52,7 @@ fn processors(to: &mut Gathering<'_>) {
     } else {
         sockets.len()
     };
-    let threads: usize = if cores == 0 {
-        1
-    } else {
-        (siblings / cores).max(1)
-    };
+    let threads = siblings.checked_div(cores).unwrap_or(1).max(1);
     to.set("processor", listed);
     to.set("processor_count", count);
     to.set("processor_cores", cores);

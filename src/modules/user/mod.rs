@@ -51,7 +51,7 @@ crate::arguments! {
         hidden: Option<bool> {},
         /// The SELinux user.
         seuser: Option<String> {},
-        /// With state absent: remove even what is in use. With generate_ssh_key: overwrite.
+        /// With state absent: remove even what is in use. With `generate_ssh_key`: overwrite.
         force: bool { default: "no" },
         /// With state absent: remove the home directory too.
         remove: bool { default: "no" },
@@ -171,8 +171,8 @@ impl Work<'_> {
     }
 
     fn warn_about_password(&mut self) {
-        let is_odd = |hash: &&String| !account::looks_hashed(hash);
-        if self.args.password.as_ref().filter(is_odd).is_some() {
+        let is_odd = |hash: &String| !account::looks_hashed(hash);
+        if self.args.password.as_ref().is_some_and(is_odd) {
             self.outcome.warnings.push(
                 "The input password appears not to have been hashed. The 'password' argument \
                  must be encrypted for this module to work properly."
