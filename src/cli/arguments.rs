@@ -28,6 +28,8 @@ pub(super) enum Command {
     Run(RunArgs),
     /// Show the inventory, as `ansible-inventory` does.
     Inventory(InventoryArgs),
+    /// Encrypt and decrypt files and values, as `ansible-vault` does.
+    Vault(super::vault::VaultArgs),
     /// Show each setting with its origin.
     Config(ConfigArgs),
 }

@@ -17,6 +17,7 @@ mod screen;
 mod secrets;
 mod surroundings;
 mod terminal;
+mod vault;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
@@ -51,6 +52,7 @@ fn parse(arguments: &[OsString]) -> Result<Command, clap::Error> {
         "ansible-inventory" => {
             arguments::InventoryArgs::try_parse_from(arguments).map(Command::Inventory)
         }
+        "ansible-vault" => vault::VaultArgs::try_parse_from(arguments).map(Command::Vault),
         _ => Backstay::try_parse_from(arguments).map(|line| line.command),
     }
 }
@@ -77,6 +79,13 @@ fn dispatch(command: Command) -> Result<u8, Vec<Error>> {
         Command::Config(args) => config::run(&args, &config, &mut io::stdout().lock())
             .map(|()| EXIT_OK)
             .map_err(|error| vec![error]),
+        Command::Vault(args) => Ok(match vault::run(&args, &surroundings, &config) {
+            Ok(()) => EXIT_OK,
+            Err(error) => {
+                fail(std::slice::from_ref(&error));
+                vault::exit_code(&error)
+            }
+        }),
         Command::Inventory(args) => {
             let prepared = Preparation::new(surroundings, config, &args.sources, &args.vault)?;
             tell_warnings(&prepared);

@@ -35,6 +35,31 @@ pub(super) fn output_of(path: &Path, arguments: &[&str]) -> Result<Vec<u8>> {
     })
 }
 
+/// Opens a file in the user's editor, whose command may have arguments, and waits.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a program of the controller, not of a target"
+)]
+pub(super) fn edit(editor: &str, path: &Path) -> Result<()> {
+    let mut words = editor.split_whitespace();
+    let program = words.next().unwrap_or("vi");
+    let status = Command::new(program)
+        .args(words)
+        .arg(path)
+        .status()
+        .map_err(|error| {
+            Error::usage(format!("the editor `{editor}` cannot be started"))
+                .caused_by(error)
+                .help("name another with the variable EDITOR")
+        })?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(Error::usage(format!(
+        "the editor `{editor}` failed: {status}"
+    )))
+}
+
 /// Runs inventory scripts.
 pub(super) struct Scripts;
 

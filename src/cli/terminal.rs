@@ -30,6 +30,20 @@ pub(super) fn ask_password(prompt: &str) -> Result<String> {
     })
 }
 
+/// Asks for a line of text.
+pub(super) fn ask(prompt: &str) -> Result<String> {
+    let failed = |error: io::Error| {
+        Error::usage("an answer is needed and there is nobody to ask").caused_by(error)
+    };
+    let mut out = io::stdout();
+    write!(out, "{prompt}")
+        .and_then(|()| out.flush())
+        .map_err(failed)?;
+    let mut line = String::new();
+    io::stdin().lock().read_line(&mut line).map_err(failed)?;
+    Ok(line.trim_end_matches(['\n', '\r']).to_owned())
+}
+
 /// Answers the run's questions from the terminal.
 pub(super) struct TerminalPrompter;
 
