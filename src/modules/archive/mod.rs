@@ -47,15 +47,13 @@ impl Format {
         })
     }
 
-    /// Returns Ansible's name of what handles the archive.
+    /// Returns Ansible's name of what handles the archive; GNU tar finds out by itself about all
+    /// compressions but the first that Ansible tries.
     pub(super) fn handler(self) -> &'static str {
         match self {
             Self::Zip => "ZipArchive",
-            Self::Tar(Compression::None) => "TarArchive",
             Self::Tar(Compression::Gzip) => "TgzArchive",
-            Self::Tar(Compression::Bzip2) => "TarBzipArchive",
-            Self::Tar(Compression::Xz) => "TarXzArchive",
-            Self::Tar(Compression::Zstd) => "TarZstdArchive",
+            Self::Tar(_) => "TarArchive",
         }
     }
 }
@@ -111,8 +109,15 @@ pub(super) fn visit(
     }
 }
 
+const BROKEN: &str = "the archive cannot be read: ";
+
 fn broken(error: &dyn std::fmt::Display) -> Failure {
-    Failure::new(format!("the archive cannot be read: {error}"))
+    Failure::new(format!("{BROKEN}{error}"))
+}
+
+/// Tells whether a visit ended because the archive is damaged, or none at all.
+pub(super) fn is_broken(failure: &Failure) -> bool {
+    failure.msg.starts_with(BROKEN)
 }
 
 /// Returns a member's name as a relative path; a leading `/` is dropped as tar drops it, and a

@@ -93,6 +93,7 @@ pub(crate) fn run(machine: &mut Machine, args: UnarchiveArgs) -> ModuleResult {
         format,
         &selection,
         &mut unpacking,
+        &source.name,
     )?;
     let mut changed = !plan.different.is_empty();
     if changed {
@@ -222,11 +223,12 @@ fn plan(
     format: Format,
     selection: &Selection,
     unpacking: &mut Unpacking<'_>,
+    name: &str,
 ) -> Result<Plan, Failure> {
     let mut plan = Plan::default();
     let mut links = BTreeSet::new();
     let mut number = 0;
-    archive::visit(file, format, &mut |entry, content| {
+    let visited = archive::visit(file, format, &mut |entry, content| {
         machine.check_cancelled()?;
         number += 1;
         let Some(entry) = selection.select(entry) else {
@@ -248,6 +250,14 @@ fn plan(
         plan.names.push(selection.shown_name(&entry));
         plan.paths.push(entry.path);
         Ok(())
+    });
+    // Compressed text that is no archive shows at its first block only.
+    visited.map_err(|failure| {
+        if number == 0 && archive::is_broken(&failure) {
+            no_handler(name)
+        } else {
+            failure
+        }
     })?;
     if let Some(missing) = selection.missing(&plan.names) {
         return Err(Failure::new(format!(

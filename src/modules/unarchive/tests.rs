@@ -208,6 +208,12 @@ fn what_is_no_archive_or_no_directory_is_named() {
         "Failed to find handler for \"$ROOT/a\": it is no zip archive, and no tar archive, plain \
          or compressed with gzip, bzip2, xz or zstd"
     );
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(b"plain text").unwrap();
+    let text = Target::new()
+        .file("a", gzip.finish().unwrap())
+        .directory("d");
+    assert!(unarchive(&text, "").starts_with("Failed to find handler for "));
     let empty = Target::new().file("a", "").directory("d");
     assert_eq!(
         unarchive(&empty, ""),

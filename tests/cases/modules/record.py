@@ -19,7 +19,7 @@ MASKED = {
     "block_size", "atime", "mtime", "ctime", "start", "end", "delta", "version", "attributes",
     "attr_flags", "backup_file", "elapsed", "mimetype", "charset",
 }
-DROPPED = {"invocation", "exception", "stdout_lines", "stderr_lines"}
+DROPPED = {"invocation", "extract_results", "exception", "stdout_lines", "stderr_lines"}
 
 
 def set_up(root, files):
