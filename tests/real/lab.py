@@ -197,7 +197,7 @@ class Running:
             text=True,
         )
 
-    def finish(self, seconds=240):
+    def finish(self, seconds=120):
         try:
             out, err = self.process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
