@@ -43,6 +43,8 @@ pub struct Agents(Arc<Inner>);
 struct Inner {
     known: Vec<(String, PathBuf)>,
     binaries: OnceLock<Vec<Binary>>,
+    /// Held while hashing, which would else be done once for every host that starts.
+    hashing: Mutex<()>,
     /// The executable for this CPU; the lock keeps many hosts from compressing it at once.
     compressed: Mutex<Option<Arc<[u8]>>>,
 }
@@ -56,6 +58,7 @@ impl Agents {
         Self(Arc::new(Inner {
             known,
             binaries: OnceLock::new(),
+            hashing: Mutex::default(),
             compressed: Mutex::default(),
         }))
     }
@@ -67,6 +70,11 @@ impl Agents {
 
     /// Lists the executables, hashed; blocks when it is the first to ask.
     pub(super) fn binaries(&self) -> io::Result<&[Binary]> {
+        let _turn = self
+            .0
+            .hashing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(binaries) = self.0.binaries.get() {
             return Ok(binaries);
         }
