@@ -237,7 +237,7 @@ pub(super) struct ConnectionArgs {
     /// Give up connecting after this many seconds
     #[arg(short = 'T', long, value_name = "SECONDS")]
     pub(super) timeout: Option<u64>,
-    /// Options for ssh, scp and sftp (e.g. ProxyCommand)
+    /// Options for ssh, scp and sftp (such as `-o ProxyCommand=…`)
     #[arg(long, value_name = "ARGS", allow_hyphen_values = true)]
     pub(super) ssh_common_args: Option<String>,
     /// Accepted as Ansible accepts it; files travel over the agent

@@ -27,12 +27,12 @@ fn check_names(names: &[String], config: &Config) -> Result<()> {
 }
 
 fn lines<'a>(settings: impl Iterator<Item = (&'static str, &'a Value, &'a Origin)>) -> String {
-    settings
-        .map(|(name, value, origin)| {
-            let text = value.as_str().map_or_else(|| repr(value), str::to_owned);
-            format!("{name}({origin}) = {text}\n")
-        })
-        .collect()
+    let mut lines = String::new();
+    for (name, value, origin) in settings {
+        let text = value.as_str().map_or_else(|| repr(value), str::to_owned);
+        lines += &format!("{name}({origin}) = {text}\n");
+    }
+    lines
 }
 
 fn json<'a>(settings: impl Iterator<Item = (&'static str, &'a Value, &'a Origin)>) -> String {

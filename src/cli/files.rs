@@ -78,10 +78,8 @@ fn text_of(name: &str, bytes: Vec<u8>) -> Result<Arc<SourceFile>> {
         .map_err(|error| {
             let good = error.utf8_error().valid_up_to();
             let line = error.as_bytes()[..good]
-                .iter()
-                .filter(|byte| **byte == b'\n')
-                .count()
-                + 1;
+                .split(|byte| *byte == b'\n')
+                .count();
             Error::content(format!(
                 "the file `{name}` is not UTF-8 text: line {line} has a foreign byte"
             ))

@@ -14,7 +14,6 @@ use crate::value::{Value, repr};
 use crate::vars::StaticNames;
 
 /// What is listed beside the plays.
-#[expect(clippy::struct_field_names, reason = "the flags are called so")]
 pub(super) struct Wanted {
     pub(super) hosts: bool,
     pub(super) tasks: bool,

@@ -712,7 +712,10 @@ fn write_retry_file(path: &Path, outcome: &RunOutcome) -> Result<()> {
     if hosts.is_empty() {
         return Ok(());
     }
-    let text: String = hosts.iter().map(|host| format!("{host}\n")).collect();
+    let mut text = String::new();
+    for host in hosts {
+        text += &format!("{host}\n");
+    }
     std::fs::write(path, text).map_err(|error| {
         Error::usage(format!(
             "the retry file `{}` cannot be written",

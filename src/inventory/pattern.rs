@@ -128,7 +128,7 @@ impl Inventory {
             );
         }
         if selection.hosts.is_empty() && !is_empty {
-            return Err(Error::content(NO_TARGETS));
+            return Err(Error::usage(NO_TARGETS));
         }
         Ok(selection)
     }

@@ -25,10 +25,10 @@ pub const DEFAULT_ID: &str = "default";
 /// The vault passwords of a run, in the order they were given.
 #[derive(Clone, Default)]
 pub struct Secrets {
-    secrets: Vec<(String, Arc<[u8]>)>,
+    entries: Vec<(String, Arc<[u8]>)>,
     /// Tries a password only on text of the same id (`DEFAULT_VAULT_ID_MATCH`).
     pub match_ids: bool,
-    plaintext_listener: Option<PlaintextListener>,
+    listener: Option<PlaintextListener>,
 }
 
 /// Is told every plaintext that was decrypted, so that it can be kept out of outputs.
@@ -37,27 +37,27 @@ type PlaintextListener = Arc<dyn Fn(&[u8]) + Send + Sync>;
 impl Secrets {
     /// Adds a password under `id`; the same id may stand more than once.
     pub fn add(&mut self, id: impl Into<String>, password: impl Into<Arc<[u8]>>) {
-        self.secrets.push((id.into(), password.into()));
+        self.entries.push((id.into(), password.into()));
     }
 
     /// Has `listener` told every plaintext these secrets open.
     pub fn on_plaintext(&mut self, listener: PlaintextListener) {
-        self.plaintext_listener = Some(listener);
+        self.listener = Some(listener);
     }
 
     /// Tells whether there is no password at all.
     pub fn is_empty(&self) -> bool {
-        self.secrets.is_empty()
+        self.entries.is_empty()
     }
 
     /// Returns the ids in the order they were given.
     pub fn ids(&self) -> impl Iterator<Item = &str> {
-        self.secrets.iter().map(|(id, _)| id.as_str())
+        self.entries.iter().map(|(id, _)| id.as_str())
     }
 
     /// Returns the first password of `id`.
     pub fn get(&self, id: &str) -> Option<&Arc<[u8]>> {
-        self.secrets
+        self.entries
             .iter()
             .find(|(known, _)| known == id)
             .map(|(_, password)| password)
@@ -65,8 +65,8 @@ impl Secrets {
 
     /// Returns all ids with their passwords, those of `id` first.
     fn candidates<'a>(&'a self, id: &str) -> impl Iterator<Item = &'a (String, Arc<[u8]>)> {
-        let named = self.secrets.iter().filter(move |(known, _)| known == id);
-        let others = self.secrets.iter().filter(move |(known, _)| known != id);
+        let named = self.entries.iter().filter(move |(known, _)| known == id);
+        let others = self.entries.iter().filter(move |(known, _)| known != id);
         named.chain(others.filter(|_| !self.match_ids))
     }
 }
@@ -159,7 +159,7 @@ pub fn decrypt_with_id<'a>(
     for (id, password) in secrets.candidates(&envelope.id) {
         if let Some(opened) = sealed.open(password) {
             let plaintext = opened.ok_or(VaultError::Damaged)?;
-            if let Some(listener) = &secrets.plaintext_listener {
+            if let Some(listener) = &secrets.listener {
                 listener(&plaintext);
             }
             return Ok((plaintext, id));

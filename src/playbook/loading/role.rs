@@ -258,7 +258,7 @@ impl Loading<'_> {
             .map(|root| root.display().to_string())
             .collect();
         self.error(
-            Error::content(format!("the role `{}` was not found", request.name))
+            Error::missing(format!("the role `{}` was not found", request.name))
                 .at(&request.mark)
                 .suggest(&request.name, beside.iter().map(String::as_str))
                 .help(format!("looked in {}", looked.join(", "))),

@@ -232,7 +232,7 @@ impl Loading<'_> {
         let beside = last.parent().map(|parent| self.context.files.list(parent));
         let beside = beside.unwrap_or_default();
         self.error(
-            Error::content(format!("could not find or access `{}`", last.display()))
+            Error::missing(format!("could not find or access `{}`", last.display()))
                 .at(&named.mark)
                 .suggest(&name, beside.iter().map(String::as_str)),
         );
