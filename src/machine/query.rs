@@ -143,7 +143,35 @@ impl Machine {
 
     /// Tells whether the task's user may do `access` to `path`.
     pub fn may(&self, path: &Path, access: rustix::fs::Access) -> bool {
+        if let Some(allowed) = self.may_in_prediction(path, access) {
+            return allowed;
+        }
         rustix::fs::accessat(rustix::fs::CWD, path, access, rustix::fs::AtFlags::EACCESS).is_ok()
+    }
+
+    /// Answers for a file that is only predicted: whoever would write it may do what its mode
+    /// lets its owner do. `None` when the real file is the answer.
+    fn may_in_prediction(&self, path: &Path, access: rustix::fs::Access) -> Option<bool> {
+        use rustix::fs::Access;
+
+        let prediction = self.predicted()?;
+        if let Ok(Source::Real(real)) = prediction.lock().source(path)
+            && real.exists()
+        {
+            return None;
+        }
+        let found = prediction.lock().metadata(path, true).ok().flatten()?;
+        let owner = [
+            (Access::READ_OK, 0o400),
+            (Access::WRITE_OK, 0o200),
+            (Access::EXEC_OK, 0o100),
+        ];
+        let lets = |bit| found.mode & bit != 0;
+        Some(
+            owner
+                .into_iter()
+                .all(|(wanted, bit)| !access.contains(wanted) || lets(bit)),
+        )
     }
 }
 
