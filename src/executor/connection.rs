@@ -18,6 +18,7 @@ use super::session::{Become, Connector, ModuleCall, Pending, RawOutput, Session,
 use crate::agent::bootstrap::{self, CommandLine, Launch, Method, StartError, Streams};
 use crate::agent::client::{Agent, FetchError, Progress};
 use crate::agent::protocol::Call;
+use crate::error::Error;
 use crate::event::Event;
 use crate::transport::{
     self, Channel, ConnectContext, Connection, ConnectionKind, Endpoint, Secret,
@@ -31,7 +32,7 @@ pub(super) struct Agents {
     executables: bootstrap::Agents,
     context: ConnectContext,
     events: UnboundedSender<Event>,
-    connections: Mutex<HashMap<String, Shared>>,
+    connections: Mutex<HashMap<Endpoint, Shared>>,
 }
 
 impl Agents {
@@ -48,11 +49,16 @@ impl Agents {
         }
     }
 
-    /// Returns the connection to an endpoint, made once however many ask for it.
+    /// Returns the connection to an endpoint, made once however many ask for it, and anew when
+    /// it is gone.
     async fn connection(&self, endpoint: &Endpoint) -> Result<Arc<Connection>, Failure> {
         let shared = {
             let mut connections = self.connections.lock().await;
-            Arc::clone(connections.entry(key(endpoint)).or_default())
+            let shared = connections.entry(endpoint.clone()).or_default();
+            if shared.get().is_some_and(|connection| !connection.is_open()) {
+                *shared = Shared::default();
+            }
+            Arc::clone(shared)
         };
         let connected = shared
             .get_or_try_init(|| async {
@@ -65,7 +71,7 @@ impl Agents {
             .await;
         match connected {
             Ok(connection) => Ok(Arc::clone(connection)),
-            Err(error) => Err(unreachable(&error)),
+            Err(error) => Err(unreachable(error)),
         }
     }
 
@@ -91,7 +97,7 @@ impl Agents {
         } else {
             connection.exec(command).await
         };
-        channel.map_err(|error| unreachable(&error))
+        channel.map_err(unreachable)
     }
 
     async fn start(&self, target: &Target) -> Result<Agent, Failure> {
@@ -157,12 +163,10 @@ fn not_started(error: StartError<Failure>) -> Failure {
     }
 }
 
-fn key(endpoint: &Endpoint) -> String {
-    format!("{endpoint:?}")
-}
-
-fn unreachable(error: &transport::TransportError) -> Failure {
-    Failure::unreachable(error.to_string())
+fn unreachable(error: transport::TransportError) -> Failure {
+    let mut failure = Failure::from(Error::from(error));
+    failure.unreachable = true;
+    failure
 }
 
 /// Returns the command as the user to become runs it, and the password it will ask for.
@@ -227,7 +231,7 @@ impl Connector for Agents {
                 channel.stderr.read_to_end(&mut stderr),
                 channel.exit,
             );
-            let status = exit.map_err(|error| unreachable(&error))?;
+            let status = exit.map_err(unreachable)?;
             out.and(err)
                 .map_err(|error| Failure::unreachable(error.to_string()))?;
             Ok(RawOutput {
@@ -240,7 +244,7 @@ impl Connector for Agents {
 
     fn disconnect<'a>(&'a self, target: &'a Target) -> Pending<'a, ()> {
         Box::pin(async move {
-            let gone = self.connections.lock().await.remove(&key(&target.endpoint));
+            let gone = self.connections.lock().await.remove(&target.endpoint);
             if let Some(connection) = gone
                 .and_then(Arc::into_inner)
                 .and_then(OnceCell::into_inner)
@@ -304,5 +308,43 @@ impl Session for AgentSession {
 
     fn close(self: Box<Self>) -> Pending<'static, ()> {
         Box::pin(self.agent.close())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::{Failure as Reason, TransportError};
+    use crate::value::Value;
+
+    #[test]
+    fn an_unreachable_host_is_told_with_what_to_do() {
+        let failure = unreachable(TransportError {
+            host: Arc::from("web1"),
+            peer: "10.0.0.1:22".into(),
+            jump: None,
+            failure: Reason::Refused,
+        });
+        assert_eq!(
+            failure.result().get("msg").and_then(Value::as_str),
+            Some(
+                "`10.0.0.1:22` refused the connection: nothing listens there; check that sshd \
+                 runs there and that `ansible_port` is its port"
+            )
+        );
+        assert_eq!(failure.result().get("unreachable"), Some(&true.into()));
+    }
+
+    #[test]
+    fn endpoints_that_differ_by_password_have_connections_of_their_own() {
+        let with = |password: &str| Endpoint {
+            password: Some(Secret::new(password)),
+            ..Endpoint::ssh("web1")
+        };
+        let connections: HashMap<_, _> = [with("a"), with("b"), with("a")]
+            .into_iter()
+            .map(|endpoint| (endpoint, ()))
+            .collect();
+        assert_eq!(connections.len(), 2);
     }
 }

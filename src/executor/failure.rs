@@ -122,7 +122,12 @@ impl Failure {
         let mut result = Map::new();
         if self.unreachable {
             result.insert("unreachable".into(), true.into());
-            result.insert("msg".into(), self.brief().into());
+            // What to do is nowhere else for whoever reads only the result.
+            let msg = match &self.help {
+                Some(help) => format!("{}; {help}", self.brief()),
+                None => self.brief(),
+            };
+            result.insert("msg".into(), msg.into());
         } else {
             result.insert("failed".into(), true.into());
             result.insert("exception".into(), NO_TRACEBACK.into());
@@ -147,6 +152,14 @@ impl Failure {
             ErrorKind::TaskFailed
         };
         let mut causes = self.causes.clone();
+        if let Some((_, before)) = causes.split_last_mut() {
+            // A reporter ends a step itself, with a colon or a period.
+            for cause in before {
+                cause
+                    .message
+                    .truncate(cause.message.trim_end_matches('.').len());
+            }
+        }
         let mut error = if self.bare && !causes.is_empty() {
             let first = causes.remove(0);
             let place = first.mark.unwrap_or_else(|| task.clone());
@@ -229,6 +242,16 @@ mod tests {
             error.causes[1].mark.as_ref().map(ToString::to_string),
             Some("a.yml:1:14".into())
         );
+    }
+
+    #[test]
+    fn only_the_last_reason_keeps_its_period() {
+        let file = SourceFile::new("a.yml", "- debug:\n");
+        let error = Failure::new("Timed out after 1 second(s).")
+            .within("Action failed.")
+            .error(&Mark::new(&file, 1, 3));
+        let told: Vec<_> = error.causes.iter().map(|cause| &*cause.message).collect();
+        assert_eq!(told, ["Action failed", "Timed out after 1 second(s)."]);
     }
 
     #[test]

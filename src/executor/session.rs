@@ -19,27 +19,20 @@ use crate::value::Map;
 pub(super) type Pending<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Whom and where: what tells two sessions apart.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Target {
     pub(super) endpoint: Endpoint,
     pub(super) become_user: Option<Become>,
 }
 
 /// Who the agent runs as, when that is not the login user.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Become {
     pub(super) method: String,
     pub(super) user: String,
     pub(super) flags: Option<String>,
     pub(super) executable: Option<String>,
     pub(super) password: Option<crate::transport::Secret>,
-}
-
-impl Target {
-    /// Returns what two targets have in common when one session serves both.
-    fn key(&self) -> String {
-        format!("{:?} {:?}", self.endpoint, self.become_user)
-    }
 }
 
 /// One call of a module.
@@ -100,14 +93,14 @@ pub(super) trait Connector: Send + Sync {
 
 /// A session lent to one task.
 pub(super) struct Lease {
-    key: String,
+    target: Target,
     pub(super) session: Box<dyn Session>,
 }
 
 /// The sessions of a run.
 pub(super) struct Sessions {
     connector: Arc<dyn Connector>,
-    idle: Mutex<HashMap<String, Vec<Box<dyn Session>>>>,
+    idle: Mutex<HashMap<Target, Vec<Box<dyn Session>>>>,
 }
 
 impl Sessions {
@@ -121,19 +114,21 @@ impl Sessions {
     /// Lends a session of `target`; dropping the lease ends the session, so one that failed is
     /// not used again.
     pub(super) async fn lend(&self, target: &Target) -> Result<Lease, Failure> {
-        let key = target.key();
-        let idle = self.lock().get_mut(&key).and_then(Vec::pop);
+        let idle = self.lock().get_mut(target).and_then(Vec::pop);
         let session = match idle {
             Some(session) => session,
             None => self.connector.open(target).await?,
         };
-        Ok(Lease { key, session })
+        Ok(Lease {
+            target: target.clone(),
+            session,
+        })
     }
 
     /// Takes a session back for the next task.
     pub(super) fn take_back(&self, lease: Lease) {
         self.lock()
-            .entry(lease.key)
+            .entry(lease.target)
             .or_default()
             .push(lease.session);
     }
@@ -145,7 +140,7 @@ impl Sessions {
 
     /// Ends the sessions of `target` and its connection.
     pub(super) async fn reset(&self, target: &Target) {
-        let gone = self.lock().remove(&target.key()).unwrap_or_default();
+        let gone = self.lock().remove(target).unwrap_or_default();
         for session in gone {
             session.close().await;
         }
@@ -162,7 +157,7 @@ impl Sessions {
         closing.join_all().await;
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Vec<Box<dyn Session>>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Target, Vec<Box<dyn Session>>>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -461,7 +461,8 @@ fn remember_facts(overlay: &mut Overlay, effects: &[Effect]) {
 fn include(job: &Job, renderer: &Renderer<'_>) -> Result<Option<Include>, Failure> {
     match &job.task.action.kind {
         ActionKind::IncludeTasks { file, .. } => {
-            let file = actions::argument(renderer, "include_tasks", "_raw_params", file)?;
+            let file = actions::argument(renderer, "include_tasks", "_raw_params", file)
+                .map_err(|failure| failure.at(&job.task.action.written.mark))?;
             match file {
                 Some(file) if !file.to_string().is_empty() => {
                     Ok(Some(Include::Tasks(file.to_string())))

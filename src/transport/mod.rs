@@ -25,7 +25,7 @@ pub use secret::Secret;
 pub use ssh::KeyRing;
 
 /// How a host is reached.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ConnectionKind {
     Ssh,
     /// Processes of this machine.
@@ -38,7 +38,7 @@ pub enum ConnectionKind {
 }
 
 /// Everything a host's variables and settings say about reaching it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Endpoint {
     /// The inventory name, shown in errors.
     pub name: Arc<str>,

@@ -3,7 +3,7 @@
 //! Its only door is `expose`; debug output never shows it.
 
 /// Text that must not be shown.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Secret(String);
 
 impl Secret {

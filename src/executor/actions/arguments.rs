@@ -35,12 +35,17 @@ fn finalizing(action: &str) -> String {
     format!("Finalization of task args for '{full}' failed")
 }
 
-/// Renders all arguments of the context's task.
+/// Renders all arguments of the context's task; what fails is placed at the action's key.
 pub(super) fn render(
     context: &ActionContext<'_>,
     spec: &ArgumentSpec,
     action: &str,
 ) -> Result<Map, Failure> {
+    let written = &context.job.task.action.written;
+    layered(context, spec, action).map_err(|failure| failure.at(&written.mark))
+}
+
+fn layered(context: &ActionContext<'_>, spec: &ArgumentSpec, action: &str) -> Result<Map, Failure> {
     let ActionKind::Module { args, .. } = &context.job.task.action.kind else {
         return Ok(Map::new());
     };
