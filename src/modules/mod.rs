@@ -95,6 +95,10 @@ const MODULES: &[Module] = &[
     module!(slurp, SlurpArgs),
     module!(stat, StatArgs),
     module!(systemd, SystemdArgs),
+    Module {
+        name: "systemd_service",
+        ..module!(systemd, SystemdArgs)
+    },
     module!(tempfile, TempfileArgs),
     module!(unarchive, UnarchiveArgs),
     module!(uri, UriArgs),

@@ -258,33 +258,28 @@ impl DefaultReporter {
         streams.out(&line)
     }
 
+    /// Shows the diff of one result; a loop's stands above the line of each item.
     fn diff(&mut self, result: &TaskResult, streams: &mut Streams<'_>) -> io::Result<()> {
         if !result.diff {
             return Ok(());
         }
-        let items = result.result.get("results").and_then(Value::as_list);
-        let results = match items {
-            Some(items) if result.task.looped => items.iter().collect(),
-            _ => vec![&result.result],
+        let one = &result.result;
+        let changed = one.get("changed").is_some_and(Value::is_truthy);
+        let Some(diff) = one.get("diff").filter(|diff| changed && diff.is_truthy()) else {
+            return Ok(());
         };
-        for one in results {
-            let changed = one.get("changed").is_some_and(Value::is_truthy);
-            let Some(diff) = one.get("diff").filter(|diff| changed && diff.is_truthy()) else {
-                continue;
-            };
-            let text = diff::render(
-                diff,
-                self.options.diff_context,
-                self.options.results,
-                self.options.painter,
-                &self.options.palette,
-            );
-            if !text.is_empty() {
-                self.task_banner(&result.task, streams)?;
-                streams.out(text.strip_suffix('\n').unwrap_or(&text))?;
-            }
+        let text = diff::render(
+            diff,
+            self.options.diff_context,
+            self.options.results,
+            self.options.painter,
+            &self.options.palette,
+        );
+        if text.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        self.task_banner(&result.task, streams)?;
+        streams.out(text.strip_suffix('\n').unwrap_or(&text))
     }
 
     fn skipped(&mut self, result: &TaskResult, streams: &mut Streams<'_>) -> io::Result<()> {
@@ -345,6 +340,7 @@ impl DefaultReporter {
         let shown = cleaned(result);
         let (line, always) = match result.status {
             Status::Ok | Status::Changed => {
+                self.diff(result, streams)?;
                 if is_include(&result.task)
                     || (result.status == Status::Ok && !self.options.show_ok)
                 {
@@ -797,6 +793,23 @@ pub(super) mod tests {
             options(),
             &[Event::ItemFinished(item), Event::HostFinished(whole)],
             "\nTASK [ansible.builtin.command] **********\nchanged: [web1] => (item=1)\n",
+            "",
+        );
+    }
+
+    #[test]
+    fn an_items_diff_stands_above_its_line_and_is_not_shown_again() {
+        let task = task("", "copy", true);
+        let changed = r#"{"changed":true,"diff":{"before":"","after":"hi\n","after_header":"/x"}}"#;
+        let mut item = result(&task, Status::Changed, changed);
+        item.item = Some(1.into());
+        let whole = format!(r#"{{"changed":true,"results":[{changed}]}}"#);
+        let whole = result(&task, Status::Changed, &whole);
+        check(
+            options(),
+            &[Event::ItemFinished(item), Event::HostFinished(whole)],
+            "\nTASK [copy] *****************************\n--- before\n+++ after: /x\n@@ -0,0 +1 @@\n+hi\n\n\
+             changed: [web1] => (item=1)\n",
             "",
         );
     }
