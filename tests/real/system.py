@@ -20,6 +20,13 @@ def task(trial, host, module, options, **counts):
 
 @promise
 def a_unit_is_installed_started_enabled_and_removed(trial):
+    try:
+        plays_with_a_unit(trial)
+    finally:
+        trial.lab.shell("h1", "rm -f /etc/systemd/system/tick.service; systemctl daemon-reload")
+
+
+def plays_with_a_unit(trial):
     lab = trial.lab
     state = "systemctl show -P ActiveState -P UnitFileState tick.service"
     task(trial, "h1", "copy", f'{{dest: /etc/systemd/system/tick.service, content: "{UNIT}"}}', changed=1)
@@ -38,7 +45,6 @@ def a_unit_is_installed_started_enabled_and_removed(trial):
 
     task(trial, "h1", "systemd_service", "{name: tick, state: stopped, enabled: false}", changed=1)
     assert lab.shell("h1", state).split() == ["inactive", "disabled"]
-    lab.shell("h1", "rm /etc/systemd/system/tick.service; systemctl daemon-reload")
 
 
 @promise
