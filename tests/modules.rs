@@ -42,6 +42,11 @@ const MASKED: [&str; 25] = [
 const DROPPED: [&str; 3] = ["stdout_lines", "stderr_lines", "extract_results"];
 
 #[test]
+fn assemble_is_as_recorded() {
+    compare("assemble");
+}
+
+#[test]
 fn blockinfile_is_as_recorded() {
     compare("blockinfile");
 }

@@ -5,6 +5,7 @@
 
 mod apt;
 mod archive;
+mod assemble;
 mod blockinfile;
 mod command;
 mod copy;
@@ -14,6 +15,7 @@ mod encoding;
 mod fake;
 mod file;
 mod find;
+mod fragments;
 mod get_url;
 mod glob;
 mod group;
@@ -77,6 +79,7 @@ macro_rules! module {
 /// All modules, in alphabetical order.
 const MODULES: &[Module] = &[
     module!(apt, AptArgs),
+    module!(assemble, AssembleArgs),
     module!(blockinfile, BlockinfileArgs),
     module!(command, CommandArgs),
     module!(copy, CopyArgs),

@@ -80,14 +80,15 @@ pub(crate) fn run(machine: &mut Machine, args: WaitForArgs) -> ModuleResult {
         None => Map::new(),
     };
     Ok(Outcome::unchanged()
-        .with_all(info)
         .with("state", args.state.as_str())
         .with("port", args.port)
         .with("search_regex", args.search_regex.clone())
         .with("match_groups", Value::from(groups))
         .with("match_groupdict", Value::from(named))
         .with("path", shown_path)
-        .with("elapsed", wait.started.elapsed().as_secs()))
+        .with("elapsed", wait.started.elapsed().as_secs())
+        // As in Ansible, the state of a file that was waited for comes over the option.
+        .with_all(info))
 }
 
 /// Refuses options that contradict each other.
@@ -427,7 +428,7 @@ mod tests {
         let json = serde_json::to_string(&Value::from(result)).unwrap();
         assert_eq!(
             json.replace(&target.path("log").display().to_string(), "LOG"),
-            r#"{"changed":false,"mode":"0644","state":"started","size":19,"port":null,"search_regex":"^task (?P<n>\\d+) (completed)","match_groups":["7","completed"],"match_groupdict":{"n":"7"},"path":"LOG","elapsed":0}"#
+            r#"{"changed":false,"state":"file","port":null,"search_regex":"^task (?P<n>\\d+) (completed)","match_groups":["7","completed"],"match_groupdict":{"n":"7"},"path":"LOG","elapsed":0,"mode":"0644","size":19}"#
         );
     }
 

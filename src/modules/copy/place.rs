@@ -10,7 +10,7 @@ use crate::machine::{
     Algorithm, Content, FileKind, Follow, Machine, MachineError, Metadata, NewFile, Reason,
     symbolic_mode,
 };
-use crate::value::Value;
+use crate::value::Map;
 
 use super::super::edit::check_validate;
 use super::super::path_info::path_info;
@@ -68,7 +68,7 @@ impl Placing<'_> {
         }
         Ok(outcome
             .msg("file already exists")
-            .with("src", self.shown_src())
+            .with_all(self.shown_src())
             .with_all(path_info(machine, dest)?))
     }
 
@@ -81,13 +81,13 @@ impl Placing<'_> {
             .with("checksum", sha1(machine, source, dest)?);
         outcome = if self.args.remote_src {
             let md5 = md5(machine, source, dest)?;
-            outcome.with("src", self.shown_src()).with("md5sum", md5)
+            outcome.with_all(self.shown_src()).with("md5sum", md5)
         } else {
             outcome.with("path", text.clone())
         };
         if machine.wants_diff() && change.changed {
-            let half = |values: crate::value::Map| {
-                let mut half = crate::value::Map::new();
+            let half = |values: Map| {
+                let mut half = Map::new();
                 half.insert("path".into(), text.clone().into());
                 half.extend(values);
                 half
@@ -121,7 +121,7 @@ impl Placing<'_> {
         machine.apply_file_attributes(dest, self.attributes, Follow::No)?;
         if !machine.is_check() {
             outcome = outcome
-                .with("src", self.shown_src())
+                .with_all(self.shown_src())
                 .with("md5sum", md5(machine, source, dest)?)
                 .with("checksum", sha1(machine, source, dest)?);
         }
@@ -200,9 +200,13 @@ impl Placing<'_> {
             .with("expected_checksum", expected.as_str()))
     }
 
-    fn shown_src(&self) -> Value {
+    /// Returns `src`, where the source has a path.
+    fn shown_src(&self) -> Map {
         let src = self.args.src.as_ref().map(|src| src.display().to_string());
-        src.or_else(|| self.args._source.clone()).into()
+        let src = src.or_else(|| self.args._source.clone());
+        src.map(|src| ("src".into(), src.into()))
+            .into_iter()
+            .collect()
     }
 }
 

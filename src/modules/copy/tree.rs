@@ -40,7 +40,9 @@ impl Copy<'_> {
         // As in Ansible, a directory with one file is reported as that file.
         match only_file.filter(|_| n_files == 1) {
             Some(outcome) => Ok(outcome.with_changed(all.changed)),
-            None => Ok(all.with("dest", self.dest.display().to_string())),
+            None => Ok(all
+                .with("dest", self.dest.join("").display().to_string())
+                .with("src", self.args._source.clone())),
         }
     }
 
