@@ -3,12 +3,17 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{AgentError, Input, Output};
 use crate::agent::frame::{Decoder, Frame};
 use crate::agent::protocol::{ToAgent, ToController, control};
+
+/// How long an agent may take to go. One behind a terminal (`doas` asks for its password there) never
+/// hears that nothing more comes; the end of its channel hangs it up.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What the agent sent.
 #[derive(Debug)]
@@ -151,15 +156,18 @@ impl Wire {
         }
     }
 
-    /// Says that nothing more will come, and reads until the agent has gone.
+    /// Says that nothing more will come, and reads until the agent has gone or `FAREWELL` is over.
     pub(super) async fn close(&mut self) -> io::Result<()> {
         let waiting = &self.queue[self.written..];
         self.output.write_all(waiting).await?;
         self.output.shutdown().await?;
         // A pipe ends only when it is dropped.
         self.output = Box::new(tokio::io::sink());
-        while self.input.read(&mut self.buffer).await? > 0 {}
-        Ok(())
+        let gone = async {
+            while self.input.read(&mut self.buffer).await? > 0 {}
+            Ok(())
+        };
+        tokio::time::timeout(FAREWELL, gone).await.unwrap_or(Ok(()))
     }
 }
 
