@@ -150,7 +150,7 @@ fn wrong_tasks_are_named_at_their_place_with_the_nearest_name() {
         (
             "    - docker_container: {name: a}\n",
             "site.yml:3:7 module `community.docker.docker_container` is not one that backstay has \
-             (`backstay` runs no Python modules; docs/modules.md lists what it has)",
+             (`backstay` runs no Python modules; docs/compatibility.md lists what it has)",
         ),
         (
             "    - debug:\n      register: a-b\n",
@@ -492,7 +492,7 @@ fn a_local_module_is_named_as_the_file_it_is() {
         ]),
         [
             "site.yml:3:7 module `mine` is `/p/library/mine.py`, not one that backstay has (`backstay` \
-          runs no Python modules; docs/modules.md lists what it has)"
+          runs no Python modules; docs/compatibility.md lists what it has)"
         ]
     );
 }

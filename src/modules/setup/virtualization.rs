@@ -56,7 +56,6 @@ fn guest_technologies(to: &mut Gathering<'_>) -> Vec<&'static str> {
             "lxc" => "lxc",
             "podman" => "podman",
             "docker" => "docker",
-            "systemd-nspawn" => "systemd-nspawn",
             _ => "container",
         });
         found.push("container");

@@ -365,7 +365,7 @@ impl Loading<'_> {
         self.error(
             Error::content(why)
                 .at(&written.name.mark)
-                .help("`backstay` runs no Python modules; docs/modules.md lists what it has"),
+                .help("`backstay` runs no Python modules; docs/compatibility.md lists what it has"),
         );
         None
     }
