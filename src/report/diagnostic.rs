@@ -103,12 +103,16 @@ pub fn render_origin(error: &Error) -> String {
     text
 }
 
-/// Tells each step that has a place; steps without one are told with the step before them.
+/// Tells each step that has a place; a step without one, or with the place of the step before it,
+/// is told with that step. The last one stands alone where it has a place: in Ansible it was raised
+/// over an error of Python's, and such a step is never folded into another.
 fn chain(steps: &[(&str, Option<&Mark>)]) -> Vec<String> {
     let mut told: Vec<(Vec<&str>, Option<&Mark>)> = Vec::new();
-    for (message, mark) in steps {
+    for (index, (message, mark)) in steps.iter().enumerate() {
+        let inner = index + 1 < steps.len();
         match (told.last_mut(), mark) {
             (Some((messages, _)), None) => messages.push(message),
+            (Some((messages, place)), Some(_)) if inner && place == mark => messages.push(message),
             _ => told.push((vec![message], *mark)),
         }
     }
