@@ -2,4 +2,5 @@
 //!
 //! Knows no module, no transport and no executor.
 
+pub mod coordinator;
 pub mod journal;
