@@ -277,8 +277,7 @@ impl Session for AgentSession {
                 check: call.check,
                 diff: call.diff,
                 environment: call.environment,
-                umask: None,
-                timeout: None,
+                ..Call::default()
             };
             let reply = self.agent.call(call, &contents.store, &told).await;
             let reply = reply.map_err(|error| Failure::unreachable(error.to_string()))?;

@@ -4,3 +4,5 @@
 
 pub mod coordinator;
 pub mod journal;
+pub mod lock;
+pub mod state;

@@ -4,6 +4,8 @@
 //! half written is finished first, and what was under way is cancelled, by the next use.
 
 mod error;
+mod outgoing;
+mod transaction;
 mod wire;
 
 use std::collections::HashMap;
@@ -17,6 +19,8 @@ use super::protocol::{Call, PROTOCOL, Reply, ToAgent, ToController, WINDOW};
 use crate::machine::{Algorithm, ContentId};
 
 pub use error::{AgentError, FetchError};
+use transaction::Heartbeats;
+pub use transaction::{OpenError, RequestError};
 use wire::{Incoming, Wire};
 
 /// A stream from the agent.
@@ -51,6 +55,8 @@ pub struct Agent {
     abandoned: Option<u64>,
     /// The agent's user.
     uid: u32,
+    /// Keeps the lease of an open transaction.
+    heartbeats: Option<Heartbeats>,
 }
 
 impl fmt::Debug for Agent {
@@ -83,6 +89,7 @@ impl Agent {
                     next_seq: 1,
                     abandoned: None,
                     uid,
+                    heartbeats: None,
                 })
             }
             Incoming::Message(ToController::Hello { protocol, .. }) => {
@@ -202,7 +209,8 @@ impl Agent {
             match self.wire.next_message().await? {
                 Incoming::Message(
                     ToController::Reply { seq: answered, .. }
-                    | ToController::Sent { seq: answered, .. },
+                    | ToController::Sent { seq: answered, .. }
+                    | ToController::Transaction { seq: answered, .. },
                 ) if answered == seq => {
                     self.abandoned = None;
                     return Ok(());

@@ -5,8 +5,10 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
+use tokio::time::Instant;
 
+use super::outgoing::Outgoing;
 use super::{AgentError, Input, Output};
 use crate::agent::frame::{Decoder, Frame};
 use crate::agent::protocol::{ToAgent, ToController, control};
@@ -32,6 +34,8 @@ impl Incoming {
             Self::Message(ToController::Need { .. }) => "a wish for content",
             Self::Message(ToController::Credit { .. }) => "credit",
             Self::Message(ToController::Sending { .. } | ToController::Sent { .. }) => "a file",
+            Self::Message(ToController::Transaction { .. }) => "an answer of a transaction",
+            Self::Message(ToController::Heartbeat) => "a sign of life",
         };
         name.to_owned()
     }
@@ -39,13 +43,19 @@ impl Incoming {
 
 pub(super) struct Wire {
     input: Input,
-    output: Output,
+    outgoing: Outgoing,
     decoder: Decoder,
-    /// Bytes that are queued and not written yet, from `written` on.
-    queue: Vec<u8>,
-    written: usize,
     buffer: Box<[u8]>,
     last_words: LastWords,
+    /// How long the agent may be silent; it is asked for signs of life then.
+    patience: Option<Duration>,
+    heard: Instant,
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        self.outgoing.abandon();
+    }
 }
 
 impl Wire {
@@ -63,13 +73,23 @@ impl Wire {
         }
         Self {
             input,
-            output,
+            outgoing: Outgoing::new(output),
             decoder,
-            queue: Vec::new(),
-            written: 0,
             buffer: vec![0; 64 * 1024].into(),
             last_words,
+            patience: None,
+            heard: Instant::now(),
         }
+    }
+
+    /// Returns the way out, for what is sent beside the requests.
+    pub(super) fn outgoing(&self) -> Outgoing {
+        self.outgoing.clone()
+    }
+
+    /// From now on an agent that is silent for `patience` is lost; `None` waits for ever.
+    pub(super) fn expect_signs_of_life(&mut self, patience: Option<Duration>) {
+        self.patience = patience;
     }
 
     pub(super) fn queue(&mut self, message: &ToAgent) -> Result<(), AgentError> {
@@ -79,73 +99,71 @@ impl Wire {
     }
 
     pub(super) fn queue_frame(&mut self, frame: &Frame) {
-        if self.is_flushed() {
-            self.queue.clear();
-            self.written = 0;
-        }
-        frame.encode(&mut self.queue);
-    }
-
-    /// Tells whether everything queued is written.
-    pub(super) fn is_flushed(&self) -> bool {
-        self.written == self.queue.len()
+        self.outgoing.queue(frame);
     }
 
     /// Waits for the next message, writing what is queued meanwhile.
     pub(super) async fn next_message(&mut self) -> Result<Incoming, AgentError> {
+        let began = Instant::now();
         loop {
             if let Some(message) = self.take_message()? {
                 return Ok(message);
             }
-            self.exchange().await?;
+            self.exchange(began).await?;
         }
     }
 
     /// Waits for the next message, but only until everything queued is written.
     pub(super) async fn message_while_writing(&mut self) -> Result<Option<Incoming>, AgentError> {
+        let began = Instant::now();
         loop {
             let message = self.take_message()?;
-            if message.is_some() || self.is_flushed() {
+            if message.is_some() || self.outgoing.is_flushed() {
                 return Ok(message);
             }
-            self.exchange().await?;
+            self.exchange(began).await?;
         }
     }
 
+    /// Returns a message that has arrived; signs of life have told what they have to tell.
     fn take_message(&mut self) -> Result<Option<Incoming>, AgentError> {
-        let frame = self.decoder.next_frame();
-        let frame = frame.map_err(|error| AgentError::Protocol(error.to_string()))?;
-        frame.map(parse).transpose()
+        loop {
+            let frame = self.decoder.next_frame();
+            let frame = frame.map_err(|error| AgentError::Protocol(error.to_string()))?;
+            match frame.map(parse).transpose()? {
+                Some(Incoming::Message(ToController::Heartbeat)) => {}
+                message => return Ok(message),
+            }
+        }
     }
 
     /// Reads or writes some bytes; either can be dropped without loss.
-    async fn exchange(&mut self) -> Result<(), AgentError> {
-        let waiting = &self.queue[self.written..];
+    async fn exchange(&mut self, began: Instant) -> Result<(), AgentError> {
+        let is_writing = !self.outgoing.is_flushed();
+        let since = self.heard.max(began);
+        let patience = self.patience;
+        let silence = async {
+            match patience {
+                Some(patience) => tokio::time::sleep_until(since + patience).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             biased;
             read = self.input.read(&mut self.buffer) => match read {
                 Ok(0) => Err(self.lost("the connection was closed").await),
                 Ok(count) => {
+                    self.heard = Instant::now();
                     self.decoder.push(&self.buffer[..count]);
                     Ok(())
                 }
                 Err(error) => Err(self.lost(&error.to_string()).await),
             },
-            written = self.output.write(waiting), if !waiting.is_empty() => match written {
-                Ok(0) => Err(self.lost("the connection takes no more").await),
-                Ok(count) => {
-                    self.written += count;
-                    if self.is_flushed() {
-                        self.output.flush().await.map_err(AgentError::Request)?;
-                    }
-                    Ok(())
-                }
-                // Why the agent went away is what it says, or has said, on the other streams.
-                Err(_) => {
-                    self.written = self.queue.len();
-                    Ok(())
-                }
-            },
+            () = self.outgoing.flush(), if is_writing => Ok(()),
+            () = silence => {
+                let seconds = patience.unwrap_or_default().as_secs_f64();
+                Err(self.lost(&format!("it was silent for {seconds} seconds")).await)
+            }
         }
     }
 
@@ -158,12 +176,8 @@ impl Wire {
 
     /// Says that nothing more will come, and reads until the agent has gone or `FAREWELL` is over.
     pub(super) async fn close(&mut self) -> io::Result<()> {
-        let waiting = &self.queue[self.written..];
-        self.output.write_all(waiting).await?;
-        self.output.shutdown().await?;
-        // A pipe ends only when it is dropped.
-        self.output = Box::new(tokio::io::sink());
         let gone = async {
+            self.outgoing.close().await?;
             while self.input.read(&mut self.buffer).await? > 0 {}
             Ok(())
         };

@@ -187,6 +187,10 @@ impl<R: Read> Reader<'_, R> {
             ToAgent::Cancel { seq } => self.session.cancel(seq),
             ToAgent::Credit { stream, bytes } => self.session.grant(stream, bytes),
             ToAgent::End { stream, error } => self.session.end(stream, error),
+            ToAgent::Heartbeat => self.session.send(&ToController::Heartbeat)?,
+            ToAgent::Transaction { seq, ask } => {
+                return Ok(submit(self.session.begin_transaction(seq, *ask)));
+            }
         }
         Ok(true)
     }

@@ -9,7 +9,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::task::{Job, Request};
 use crate::agent::frame::Frame;
-use crate::agent::protocol::{Call, ToController, WINDOW, control};
+use crate::agent::protocol::{Ask, Call, ToController, WINDOW, control};
 use crate::machine::{Cancellation, Prediction};
 
 /// A piece of a stream, or its end.
@@ -84,6 +84,10 @@ impl Session {
 
     pub(super) fn begin_fetch(&self, seq: u64, path: String) -> Request {
         self.begin(seq, Job::Fetch(path))
+    }
+
+    pub(super) fn begin_transaction(&self, seq: u64, ask: Ask) -> Request {
+        self.begin(seq, Job::Transaction(Box::new(ask)))
     }
 
     /// Forgets a task that is over, and the streams it left unread.

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use super::content::Controller;
 use super::session::Session;
 use crate::agent::frame::{Frame, MAX_CHUNK};
-use crate::agent::protocol::{Call, CheckMode, Reply, ToController};
+use crate::agent::protocol::{Answer, Ask, Call, CheckMode, Reply, ToController};
 use crate::machine::{Algorithm, Cancellation, Machine, MachineError, MachineOptions, Prediction};
 use crate::modules::{self, Failure, Module};
 use crate::transaction::journal::Untracked;
@@ -33,6 +33,7 @@ pub(super) struct Request {
 pub(super) enum Job {
     Call(Box<Call>),
     Fetch(String),
+    Transaction(Box<Ask>),
 }
 
 /// The thread that runs modules.
@@ -65,6 +66,12 @@ fn run(session: &Arc<Session>, queue: &Receiver<Request>, find: FindModule) {
                 answer(session, seq, &request.cancellation, &call, module)
             }
             Job::Fetch(path) => fetch(session, seq, &request.cancellation, &path),
+            Job::Transaction(ask) => {
+                drop(ask);
+                let why = "the host keeps no transactions".to_owned();
+                let answer = Box::new(Answer::Refused { why });
+                session.send(&ToController::Transaction { seq, answer })
+            }
         };
         session.finish(seq);
         // Nobody listens any more; the reader notices by itself.
@@ -84,7 +91,11 @@ fn answer(
     let timer = call.timeout.map(|limit| Timer::start(limit, cancellation));
     let result = run_module(session, seq, cancellation, call, module);
     let timed_out = timer.is_some_and(Timer::stop);
-    let reply = Reply { result, timed_out };
+    let reply = Reply {
+        result,
+        timed_out,
+        steps: Vec::new(),
+    };
     session
         .send(&ToController::Reply { seq, reply })
         .or_else(|error| session.send(&too_long(seq, &error)))
@@ -97,7 +108,7 @@ fn too_long(seq: u64, error: &io::Error) -> ToController {
         seq,
         reply: Reply {
             result: failure.into_result(),
-            timed_out: false,
+            ..Reply::default()
         },
     }
 }

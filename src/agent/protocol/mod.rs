@@ -5,13 +5,20 @@
 //! answer repeats; content travels as numbered streams under credit, so neither end buffers more
 //! than [`WINDOW`] of one.
 
+mod transaction;
+
 use std::io;
 
 use serde::{Deserialize, Serialize};
 
 use super::frame::{Frame, MAX_CONTROL};
 use crate::machine::ContentId;
+use crate::transaction::state::Step;
 use crate::value::Map;
+
+pub use transaction::{
+    Answer, Ask, Attached, Committed, Decision, Open, Opened, Recovered, UndoReport, Vote,
+};
 
 /// The version of this protocol.
 pub const PROTOCOL: u32 = 1;
@@ -48,6 +55,14 @@ pub struct Call {
     pub umask: Option<u32>,
     /// The task's `timeout` in seconds.
     pub timeout: Option<f64>,
+    /// The task's number in the open transaction, where it runs at most once; growing.
+    pub transaction_seq: Option<u64>,
+    /// The shell text that the user declared to undo the task.
+    pub undo: Option<String>,
+    /// Paths that the user declared the task to change; kept before it runs.
+    pub protect: Vec<String>,
+    /// The result is secret: of it only `changed` and `failed` are journaled.
+    pub no_log: bool,
 }
 
 /// What came of a task.
@@ -58,6 +73,9 @@ pub struct Reply {
     pub result: Map,
     /// The task's own `timeout` ended it.
     pub timed_out: bool,
+    /// What it changed, or would change in check mode.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<Step>,
 }
 
 /// What the controller says.
@@ -89,6 +107,12 @@ pub enum ToAgent {
         stream: u64,
         error: Option<String>,
     },
+    Transaction {
+        seq: u64,
+        ask: Box<Ask>,
+    },
+    /// Renews the lease of the open transaction; answered by the same word.
+    Heartbeat,
 }
 
 /// What the agent says.
@@ -128,6 +152,11 @@ pub enum ToController {
         sha256: String,
         error: Option<String>,
     },
+    Transaction {
+        seq: u64,
+        answer: Box<Answer>,
+    },
+    Heartbeat,
 }
 
 /// Makes the control frame of a message.
@@ -182,7 +211,7 @@ mod tests {
         };
         assert_eq!(
             String::from_utf8_lossy(&text),
-            r#"{"type":"call","seq":3,"call":{"module":"ping","arguments":{},"check":"run","diff":false,"environment":[],"umask":null,"timeout":null}}"#
+            r#"{"type":"call","seq":3,"call":{"module":"ping","arguments":{},"check":"run","diff":false,"environment":[],"umask":null,"timeout":null,"transaction_seq":null,"undo":null,"protect":[],"no_log":false}}"#
         );
         assert_eq!(serde_json::from_slice::<ToAgent>(&text).unwrap(), call);
     }
