@@ -39,8 +39,7 @@ fn host() -> Host {
     Host {
         agents: Agents::new(agent, &BTreeMap::new()),
         login: format!(
-            "export HOME='{}' XDG_CACHE_HOME=; PATH='{}':$PATH; ",
-            root.path().display(),
+            "export HOME='{0}' TMPDIR='{0}' XDG_CACHE_HOME=; PATH='{0}':$PATH; ",
             root.path().display()
         ),
         root,
