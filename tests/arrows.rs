@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Rooms that everybody may use: data, and nothing that acts.
-const VOCABULARY: [&str; 8] = [
+pub(super) const VOCABULARY: [&str; 8] = [
     "source",
     "value",
     "node",
@@ -19,7 +19,7 @@ const VOCABULARY: [&str; 8] = [
 ];
 
 /// Each room and the rooms it may import beside the vocabulary.
-const ARROWS: [(&str, &[&str]); 23] = [
+pub(super) const ARROWS: [(&str, &[&str]); 23] = [
     ("source", &[]),
     ("value", &[]),
     ("node", &[]),

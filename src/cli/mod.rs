@@ -141,3 +141,36 @@ fn exit_code(kind: ErrorKind) -> u8 {
 fn cannot_print(error: io::Error) -> Error {
     Error::usage("standard output cannot be written").caused_by(error)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The documents that show command lines.
+    const DOCUMENTS: [&str; 3] = [
+        include_str!("../../README.md"),
+        include_str!("../../docs/deploying.md"),
+        include_str!("../../docs/compatibility.md"),
+    ];
+
+    #[test]
+    fn every_command_line_of_the_documents_is_one() {
+        let lines = DOCUMENTS.iter().flat_map(|text| text.lines());
+        let shown = lines.flat_map(|line| match line.strip_prefix("    ") {
+            Some(command) => vec![command],
+            None => line.split('`').skip(1).step_by(2).collect(),
+        });
+        let mut tried = 0;
+        for line in shown {
+            let line = line.replace("cargo run --release --", "backstay");
+            // A lone name of a command is no command line.
+            if !line.starts_with("backstay ") || line.split(' ').count() == 2 {
+                continue;
+            }
+            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            assert!(parse(&words).is_ok(), "{line}");
+            tried += 1;
+        }
+        assert!(tried >= 8, "only {tried} command lines were found");
+    }
+}

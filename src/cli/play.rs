@@ -43,7 +43,7 @@ pub(super) fn run(args: &PlayArgs, prepared: &Preparation) -> Result<u8, Vec<Err
         become_: &args.become_,
         output: &args.output,
         forks: args.hosts.forks,
-        layout: Layout::Default,
+        layout: Layout::from_config(&prepared.config).map_err(|error| vec![error])?,
     };
     let job = Job {
         prepared,

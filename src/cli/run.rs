@@ -7,6 +7,7 @@ use super::arguments::RunArgs;
 use super::play::{CommandOptions, Job, Tags, exit_code};
 use super::preparation::Preparation;
 use super::screen::Layout;
+use crate::config::Config;
 use crate::error::{EXIT_OK, Error, Result};
 use crate::playbook::{FileKind, Files};
 use crate::source::SourceFile;
@@ -37,11 +38,7 @@ pub(super) fn run(args: &RunArgs, prepared: &Preparation) -> Result<u8, Vec<Erro
         become_: &args.become_,
         output: &args.output,
         forks: args.hosts.forks,
-        layout: if args.one_line {
-            Layout::OneLine
-        } else {
-            Layout::Minimal
-        },
+        layout: layout(args, &prepared.config).map_err(|error| vec![error])?,
     };
     let directory = args.playbook_dir.clone().unwrap_or_default();
     let job = Job {
@@ -51,6 +48,19 @@ pub(super) fn run(args: &RunArgs, prepared: &Preparation) -> Result<u8, Vec<Erro
         playbooks: &[directory.join(PLAY)],
     };
     job.run(&command, |_| {}).map(|outcome| exit_code(&outcome))
+}
+
+/// Returns the layout: as Ansible has it, `stdout_callback` counts only beside
+/// `bin_ansible_callbacks`.
+fn layout(args: &RunArgs, config: &Config) -> Result<Layout> {
+    if args.one_line {
+        return Ok(Layout::OneLine);
+    }
+    let is_default = config.text("DEFAULT_STDOUT_CALLBACK").as_deref() == Some("default");
+    if is_default || !config.is_on("DEFAULT_LOAD_CALLBACK_PLUGINS") {
+        return Ok(Layout::Minimal);
+    }
+    Layout::from_config(config)
 }
 
 fn list_hosts(args: &RunArgs, prepared: &Preparation) -> Result<u8> {

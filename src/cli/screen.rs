@@ -33,6 +33,28 @@ pub(super) enum Layout {
     OneLine,
 }
 
+impl Layout {
+    /// Returns the layout of the setting `stdout_callback`.
+    pub(super) fn from_config(config: &Config) -> Result<Self> {
+        let name = config.text("DEFAULT_STDOUT_CALLBACK").unwrap_or_default();
+        match name.strip_prefix("ansible.builtin.").unwrap_or(&name) {
+            "" | "default" | "yaml" | "community.general.yaml" => Ok(Self::Default),
+            "minimal" => Ok(Self::Minimal),
+            "oneline" => Ok(Self::OneLine),
+            "json" | "jsonl" | "ansible.posix.json" | "ansible.posix.jsonl" => {
+                Err(Error::usage(format!("there is no callback `{name}`"))
+                    .help("say `--output json` for one event a line"))
+            }
+            other => {
+                let known = ["default", "minimal", "oneline", "yaml"];
+                Err(Error::usage(format!("there is no callback `{name}`"))
+                    .suggest(other, known)
+                    .help("set `stdout_callback` to default, minimal, oneline or yaml"))
+            }
+        }
+    }
+}
+
 /// Shows events until the channel closes.
 pub(super) struct Screen {
     reporter: Box<dyn Reporter + Send>,
@@ -167,5 +189,35 @@ impl Log {
             writeln!(self.file, "{now} {}{line}", self.prefix)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Surroundings;
+
+    fn layout(callback: &str) -> Result<Layout> {
+        let surroundings = Surroundings {
+            environment: [("ANSIBLE_STDOUT_CALLBACK".to_owned(), callback.to_owned())].into(),
+            working_directory: "/nonexistent".into(),
+            home: "/nonexistent".into(),
+        };
+        Layout::from_config(&Config::load(&surroundings).unwrap())
+    }
+
+    #[test]
+    fn the_setting_stdout_callback_chooses_the_layout_and_an_unknown_one_is_an_error() {
+        assert_eq!(layout("yaml"), Ok(Layout::Default));
+        assert_eq!(layout("ansible.builtin.minimal"), Ok(Layout::Minimal));
+        assert_eq!(layout("oneline"), Ok(Layout::OneLine));
+        let error = layout("minimall").unwrap_err();
+        assert_eq!(error.message, "there is no callback `minimall`");
+        assert_eq!(error.help.as_deref(), Some("did you mean `minimal`?"));
+        let error = layout("json").unwrap_err();
+        assert_eq!(
+            error.help.as_deref(),
+            Some("say `--output json` for one event a line")
+        );
     }
 }

@@ -42,8 +42,9 @@ impl DefaultOptions {
         let pretty = config
             .get("CALLBACK_PRETTY_RESULTS")
             .and_then(|(value, _)| value.as_bool());
+        let callback = config.text("DEFAULT_STDOUT_CALLBACK").unwrap_or_default();
         let yaml = config.text("CALLBACK_RESULT_FORMAT").as_deref() == Some("yaml")
-            || config.text("DEFAULT_STDOUT_CALLBACK").as_deref() == Some("yaml");
+            || ["yaml", "community.general.yaml"].contains(&callback.as_str());
         Self {
             results: ResultStyle {
                 verbosity,

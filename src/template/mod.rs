@@ -39,6 +39,22 @@ pub use random::Seeded;
 pub use scope::{Binding, Dynamic, Layers, Scope};
 pub use services::{Isolated, LookupCall, LookupError, PathState, Reader, Services};
 
+/// Lists the short names of all filters, sorted.
+pub fn filter_names() -> Vec<&'static str> {
+    sorted(filters::names())
+}
+
+/// Lists the short names of all tests, sorted.
+pub fn test_names() -> Vec<&'static str> {
+    sorted(checks::names())
+}
+
+fn sorted(names: impl Iterator<Item = &'static str>) -> Vec<&'static str> {
+    let mut names: Vec<_> = names.collect();
+    names.sort_unstable();
+    names
+}
+
 /// Tells whether a text holds template syntax, so that reading it means compiling it.
 pub fn is_template(text: &str) -> bool {
     text.starts_with("#jinja2:")

@@ -1,0 +1,114 @@
+//! What the documents list is what there is: rooms, arrows, dependencies, and every name a
+//! playbook can use.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use backstay::executor::Executable;
+use backstay::playbook::Catalog;
+use backstay::template;
+
+use crate::arrows::{ARROWS, VOCABULARY};
+
+const ARCHITECTURE: &str = include_str!("../ARCHITECTURE.md");
+const COMPATIBILITY: &str = include_str!("../docs/compatibility.md");
+
+#[test]
+fn the_table_of_rooms_is_the_one_the_arrows_are_kept_by() {
+    let told: Vec<_> = rows("## Rooms and arrows")
+        .map(|cells| (names(cells[0]), names(cells[2])))
+        .collect();
+    let kept: Vec<_> = ARROWS
+        .iter()
+        .filter(|(room, _)| !VOCABULARY.contains(room))
+        .map(|(room, allowed)| (set([*room]), set(allowed.iter().copied())))
+        .chain([(set(["cli"]), BTreeSet::new())])
+        .collect();
+    assert_eq!(told, kept);
+}
+
+#[test]
+fn every_room_of_the_sources_is_in_the_map() {
+    let section = section("## Rooms and arrows");
+    let told = names(section);
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let missing: Vec<_> = std::fs::read_dir(source)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .map(|name| name.trim_end_matches(".rs").to_owned())
+        .filter(|room| !["lib", "main"].contains(&room.as_str()))
+        .filter(|room| !told.contains(room))
+        .collect();
+    assert_eq!(missing, Vec::<String>::new());
+}
+
+#[test]
+fn every_dependency_has_its_line_and_no_other_has() {
+    let told: BTreeSet<_> = rows("## Dependencies")
+        .flat_map(|cells| names(cells[0]))
+        .collect();
+    let manifest = include_str!("../Cargo.toml");
+    let mut table = "";
+    let mut used = BTreeSet::new();
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            table = line;
+        } else if ["[dependencies]", "[dev-dependencies]"].contains(&table)
+            && let Some((name, _)) = line.split_once(" = ")
+        {
+            used.insert(name.to_owned());
+        }
+    }
+    assert_eq!(told, used);
+}
+
+#[test]
+fn every_name_a_playbook_can_use_is_listed_and_no_other_is() {
+    for (kind, names) in [
+        ("Modules and actions", Executable.modules()),
+        ("Filters", template::filter_names()),
+        ("Tests", template::test_names()),
+        ("Lookups", Executable.lookups()),
+    ] {
+        let head = format!("- {kind}: ");
+        let told = COMPATIBILITY
+            .lines()
+            .find_map(|line| line.strip_prefix(&head))
+            .unwrap_or_default();
+        assert_eq!(
+            self::names(told),
+            set(names),
+            "`{kind}` of docs/compatibility.md"
+        );
+    }
+}
+
+/// Returns the text from a heading to the next one.
+fn section(heading: &str) -> &'static str {
+    let (_, rest) = ARCHITECTURE.split_once(heading).unwrap();
+    rest.split("\n## ").next().unwrap()
+}
+
+/// Returns the cells of each row of the table below a heading, its own head left out.
+fn rows(heading: &str) -> impl Iterator<Item = Vec<&'static str>> {
+    let lines = section(heading)
+        .lines()
+        .filter(|line| line.starts_with('|'));
+    lines.skip(2).map(|line| {
+        let inner = line.trim_matches('|');
+        inner.split('|').map(str::trim).collect()
+    })
+}
+
+/// Returns the words in backticks.
+fn names(text: &str) -> BTreeSet<String> {
+    text.split('`')
+        .skip(1)
+        .step_by(2)
+        .map(str::to_owned)
+        .collect()
+}
+
+fn set<'a>(names: impl IntoIterator<Item = &'a str>) -> BTreeSet<String> {
+    names.into_iter().map(str::to_owned).collect()
+}
