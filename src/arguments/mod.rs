@@ -184,6 +184,8 @@ macro_rules! arguments {
             $visibility fn parse(
                 given: &$crate::value::Map,
             ) -> Result<Self, $crate::arguments::Problem> {
+                // Not `expect`: only a module without options takes none out.
+                #[allow(unused_mut, unused_variables, reason = "a module may have no options")]
                 let mut arguments = Self::SPEC.resolve(given)?;
                 Ok(Self {
                     $($field: arguments.take(stringify!($field))?,)*

@@ -6,9 +6,11 @@
 mod apt;
 mod archive;
 mod assemble;
+mod authorized_key;
 mod blockinfile;
 mod command;
 mod copy;
+mod cron;
 mod edit;
 mod encoding;
 #[cfg(test)]
@@ -17,9 +19,12 @@ mod file;
 mod find;
 mod fragments;
 mod get_url;
+mod getent;
 mod glob;
 mod group;
+mod hostname;
 mod http;
+mod ini_file;
 mod init_scripts;
 mod invocation;
 mod lineinfile;
@@ -28,18 +33,22 @@ mod offer;
 mod os_error;
 mod outcome;
 mod package;
+mod package_facts;
 mod path_info;
 mod ping;
 mod replace;
 mod script;
 mod service;
+mod service_facts;
 mod setup;
 mod slurp;
 mod stat;
+mod sysctl;
 mod systemd;
 mod tempfile;
 #[cfg(test)]
 mod testing;
+mod tool;
 mod unarchive;
 mod unchecked;
 mod uri;
@@ -78,21 +87,29 @@ macro_rules! module {
 
 /// All modules, in alphabetical order.
 const MODULES: &[Module] = &[
+    module!(authorized_key, AuthorizedKeyArgs),
+    module!(sysctl, SysctlArgs),
     module!(apt, AptArgs),
     module!(assemble, AssembleArgs),
     module!(blockinfile, BlockinfileArgs),
     module!(command, CommandArgs),
+    module!(ini_file, IniFileArgs),
     module!(copy, CopyArgs),
+    module!(cron, CronArgs),
     module!(file, FileArgs),
     module!(find, FindArgs),
     module!(get_url, GetUrlArgs),
+    module!(getent, GetentArgs),
     module!(group, GroupArgs),
+    module!(hostname, HostnameArgs),
     module!(lineinfile, LineinfileArgs),
     module!(package, PackageArgs),
+    module!(package_facts, PackageFactsArgs),
     module!(ping, PingArgs),
     module!(replace, ReplaceArgs),
     module!(script, ScriptArgs),
     module!(service, ServiceArgs),
+    module!(service_facts, ServiceFactsArgs),
     module!(setup, SetupArgs),
     module!(command, ShellArgs, run_shell),
     module!(slurp, SlurpArgs),

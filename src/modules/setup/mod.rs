@@ -23,6 +23,8 @@ use crate::value::{Map, Value};
 use super::glob::NamePattern;
 use super::{Failure, ModuleResult, Outcome};
 
+pub(super) use platform::first_qualified;
+
 crate::arguments! {
     /// Gather facts about the target.
     pub(crate) struct SetupArgs for "setup" {

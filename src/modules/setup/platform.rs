@@ -63,10 +63,17 @@ pub(super) fn gather(to: &mut Gathering<'_>) {
 
 /// Returns the name `getfqdn` returns: the first name with a dot that the resolver knows.
 fn qualified_name(to: &mut Gathering<'_>, node: &str) -> String {
-    let Some(answer) = to.output(&["getent", "hosts", node]) else {
-        return node.to_owned();
-    };
-    let names: Vec<_> = answer.split_whitespace().skip(1).collect();
+    let answer = to.output(&["getent", "hosts", node]);
+    first_qualified(answer.as_deref(), node)
+}
+
+/// Picks the first name with a dot of what `getent hosts` answered, else any.
+pub(in crate::modules) fn first_qualified(answer: Option<&str>, node: &str) -> String {
+    let names: Vec<_> = answer
+        .unwrap_or_default()
+        .split_whitespace()
+        .skip(1)
+        .collect();
     let found = names
         .iter()
         .find(|name| name.contains('.'))
