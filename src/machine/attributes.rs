@@ -1,19 +1,21 @@
 //! Owner, group, mode, times, flags and labels of what exists.
 
 use std::io;
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Gid, Mode as Bits, Uid};
+use rustix::fs::{AtFlags, Gid, Uid};
 
 use crate::arguments::{FileAttributes, Mode};
 use crate::transaction::journal::{OldAttributes, UndoRecord};
 use crate::value::Map;
 
+use super::keeping::recorded;
 use super::permissions::symbolic_mode;
-use super::place::{Place, handle_path};
+use super::place::Place;
 use super::write::timestamps;
-use super::{Follow, Machine, MachineError, Metadata, Reason, Result, Timestamp, flags, selinux};
+use super::{
+    Follow, Machine, MachineError, Metadata, Reason, Result, Timestamp, extended, flags, selinux,
+};
 
 /// Attributes to set; `None` leaves one alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,6 +33,12 @@ pub struct AttributeChange {
     pub changed: bool,
     pub before: Map,
     pub after: Map,
+}
+
+impl Attributes {
+    fn changes_hands(&self) -> bool {
+        self.uid.is_some() || self.gid.is_some()
+    }
 }
 
 impl AttributeChange {
@@ -71,11 +79,18 @@ impl Machine {
         if change == Attributes::default() {
             return Ok(false);
         }
-        let record = UndoRecord::Attributes {
-            path: place.path.clone(),
-            before: replaced(&found, &change),
+        let mut before = replaced(&found, &change);
+        if before.mode.is_some() && found.is_file() && change.changes_hands() {
+            before.capability = extended::capability(&place.path).map_err(failed)?;
+        }
+        let after = OldAttributes {
+            mode: before.mode.map(|mode| change.mode.unwrap_or(mode)),
+            uid: change.uid,
+            gid: change.gid,
+            times: change.times.map(|times| times.map(recorded)),
+            ..OldAttributes::default()
         };
-        self.record(path, record)?;
+        self.record_attributes(&place, &found, before, after)?;
         change_attributes(&place, &change).map_err(failed)?;
         Ok(true)
     }
@@ -180,11 +195,13 @@ impl Machine {
         };
         let failed = |error: io::Error| MachineError::io("change context of", path, error);
         if self.predicted().is_none() {
-            let old = OldAttributes {
-                selinux: selinux::read(path).map_err(failed)?,
+            let label = |label| OldAttributes {
+                selinux: label,
                 ..OldAttributes::default()
             };
-            self.record_attributes(path, old)?;
+            let old = label(selinux::read(path).map_err(failed)?);
+            let new = label(Some(after.clone().into_bytes()));
+            self.record_attributes_of(path, old, new)?;
             selinux::write(path, &after).map_err(failed)?;
         }
         change.note("secontext", split_context(&before), split_context(&after));
@@ -224,25 +241,46 @@ impl Machine {
             return Ok(());
         }
         if self.predicted().is_none() {
-            let old = OldAttributes {
-                flags: Some(before.0),
+            let flags = |flags: super::FileFlags| OldAttributes {
+                flags: Some(flags.0),
                 ..OldAttributes::default()
             };
-            self.record_attributes(path, old)?;
+            self.record_attributes_of(path, flags(before), flags(wanted))?;
             flags::write(path, wanted).map_err(failed)?;
         }
         change.note("attributes", before.letters(), spelled(asked));
         Ok(())
     }
 
-    fn record_attributes(&mut self, path: &Path, before: OldAttributes) -> Result<()> {
+    fn record_attributes_of(
+        &mut self,
+        path: &Path,
+        before: OldAttributes,
+        after: OldAttributes,
+    ) -> Result<()> {
         let failed = |error: io::Error| MachineError::io("change attributes of", path, error);
-        let path = Place::of(path).map_err(failed)?.path;
+        let place = Place::of(path).map_err(failed)?;
+        let found = place.metadata().map_err(failed)?;
+        let found = found.ok_or_else(|| failed(rustix::io::Errno::NOENT.into()))?;
+        self.record_attributes(&place, &found, before, after)
+    }
+
+    fn record_attributes(
+        &mut self,
+        place: &Place,
+        found: &Metadata,
+        before: OldAttributes,
+        after: OldAttributes,
+    ) -> Result<()> {
+        let failed =
+            |error: io::Error| MachineError::io("change attributes of", &place.path, error);
         let record = UndoRecord::Attributes {
-            path: path.clone(),
+            spot: place.spot().map_err(failed)?,
+            id: found.id(),
             before,
+            after,
         };
-        self.record(&path, record)
+        self.record(&place.path, record)
     }
 }
 
@@ -300,13 +338,13 @@ fn replaced(found: &Metadata, change: &Attributes) -> OldAttributes {
         gid: change.gid.map(|_| found.gid),
         times: change
             .times
-            .map(|_| [found.atime, found.mtime].map(|time| (time.seconds, time.nanoseconds))),
+            .map(|_| [found.atime, found.mtime].map(recorded)),
         ..OldAttributes::default()
     }
 }
 
 /// Changes the owner first, because that takes set-id bits away.
-fn change_attributes(place: &Place, change: &Attributes) -> io::Result<()> {
+pub(super) fn change_attributes(place: &Place, change: &Attributes) -> io::Result<()> {
     let uid = change.uid.map(Uid::from_raw);
     let gid = change.gid.map(Gid::from_raw);
     let nofollow = AtFlags::SYMLINK_NOFOLLOW;
@@ -314,21 +352,10 @@ fn change_attributes(place: &Place, change: &Attributes) -> io::Result<()> {
         rustix::fs::chownat(place.directory(), &place.name, uid, gid, nofollow)?;
     }
     if let Some(mode) = change.mode {
-        change_mode(place, mode)?;
+        place.change_mode(mode)?;
     }
     if let Some(times) = change.times {
         rustix::fs::utimensat(place.directory(), &place.name, &timestamps(times), nofollow)?;
     }
     Ok(())
-}
-
-/// Changes the mode through a handle, because `fchmodat` would follow a link put there meanwhile.
-fn change_mode(place: &Place, mode: u32) -> io::Result<()> {
-    let handle = place.handle()?;
-    let now: Metadata = (&rustix::fs::fstat(&handle)?).into();
-    if now.is_link() {
-        return Err(rustix::io::Errno::LOOP.into());
-    }
-    let bits = Bits::from_raw_mode(mode);
-    Ok(rustix::fs::chmod(handle_path(handle.as_fd()), bits)?)
 }

@@ -16,6 +16,8 @@ pub enum Effect {
     Compensated { what: String, undo: Vec<UndoStep> },
     /// Something whose undoing the user declared.
     Declared { what: String, undo: Vec<UndoStep> },
+    /// Something that is done once more when every file is as it was.
+    Again { what: String, again: Vec<UndoStep> },
 }
 
 impl Effect {
@@ -32,9 +34,7 @@ impl Effect {
     {
         Self::Compensated {
             what: what.into(),
-            undo: vec![UndoStep {
-                argv: argv.into_iter().map(Into::into).collect(),
-            }],
+            undo: vec![UndoStep::new(argv)],
         }
     }
 
@@ -43,6 +43,7 @@ impl Effect {
             Self::Opaque { what } => (what, Undo::Opaque),
             Self::Compensated { what, undo } => (what, Undo::Compensated(undo)),
             Self::Declared { what, undo } => (what, Undo::Declared(undo)),
+            Self::Again { what, again } => (what, Undo::Again(again)),
         };
         UndoRecord::Effect { what, undo }
     }

@@ -1,6 +1,6 @@
 //! Extended attributes: what a replaced file hands on to its successor.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
@@ -8,6 +8,8 @@ use std::path::Path;
 
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
+
+const CAPABILITY: &CStr = c"security.capability";
 
 /// Attributes that belong to the old bytes and would be wrong or refused on new ones.
 const OF_CONTENT: [&[u8]; 3] = [b"security.capability", b"security.ima", b"security.evm"];
@@ -43,6 +45,11 @@ pub(super) fn copy(from: &Path, to: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Returns the capabilities of a program file, as the kernel keeps them.
+pub(super) fn capability(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    get(path, &CString::from(CAPABILITY))
 }
 
 /// Returns one extended attribute of a file, a link being itself.

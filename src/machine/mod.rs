@@ -14,6 +14,7 @@ mod error;
 mod execute;
 mod extended;
 mod flags;
+mod keeping;
 mod metadata;
 mod path;
 mod permissions;

@@ -119,6 +119,61 @@ impl Place {
         )?)
     }
 
+    /// Opens a new file that has no name yet, readable by us only.
+    pub(super) fn create_unnamed(&self) -> io::Result<File> {
+        let flags = OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC;
+        let mode = Mode::RUSR | Mode::WUSR;
+        let file = rustix::fs::openat(self.directory(), ".", flags, mode)?;
+        Ok(file.into())
+    }
+
+    /// Gives a file without a name this one.
+    pub(super) fn link_unnamed(&self, file: &File) -> io::Result<()> {
+        Ok(rustix::fs::linkat(
+            CWD,
+            handle_path(file.as_fd()),
+            self.directory(),
+            &self.name,
+            AtFlags::SYMLINK_FOLLOW,
+        )?)
+    }
+
+    /// Changes the mode through a handle, because `fchmodat` would follow a link put there
+    /// meanwhile.
+    pub(super) fn change_mode(&self, mode: u32) -> io::Result<()> {
+        let handle = self.handle()?;
+        let now: Metadata = (&rustix::fs::fstat(&handle)?).into();
+        if now.is_link() {
+            return Err(Errno::LOOP.into());
+        }
+        let bits = Mode::from_raw_mode(mode);
+        Ok(rustix::fs::chmod(handle_path(handle.as_fd()), bits)?)
+    }
+
+    /// Lists the names in the directory at the place; refuses a link.
+    pub(super) fn names(&self) -> io::Result<Vec<OsString>> {
+        names(self.open_directory()?.as_fd())
+    }
+
+    /// Makes the place of a name in the directory at this place; refuses a link.
+    pub(super) fn inside(&self, name: &OsStr) -> io::Result<Self> {
+        Ok(Self {
+            directory: self.open_directory()?,
+            name: name.to_owned(),
+            path: self.path.join(name),
+        })
+    }
+
+    fn open_directory(&self) -> io::Result<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(rustix::fs::openat(
+            self.directory(),
+            &self.name,
+            flags,
+            Mode::empty(),
+        )?)
+    }
+
     pub(super) fn make_link(&self, target: &Path) -> io::Result<()> {
         Ok(rustix::fs::symlinkat(target, self.directory(), &self.name)?)
     }

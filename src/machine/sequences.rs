@@ -153,24 +153,24 @@ fn the_undo_log_read_backwards_brings_the_tree_back() {
 
 fn undo(record: UndoRecord) {
     match record {
-        UndoRecord::Created { path, .. } => remove(&path),
-        UndoRecord::Replaced { path, before, .. } => {
-            let kept = Place::of(&before.kept.unwrap()).unwrap();
-            remove(&path);
-            kept.rename_to(&Place::of(&path).unwrap()).unwrap();
+        UndoRecord::Created { spot, .. } => remove(&spot.path),
+        UndoRecord::Replaced { spot, before, .. } => {
+            let kept = Place::of(&before.kept.unwrap().path).unwrap();
+            remove(&spot.path);
+            kept.rename_to(&Place::of(&spot.path).unwrap()).unwrap();
         }
-        UndoRecord::Removed { path, before } => {
-            let kept = Place::of(&before.kept.unwrap()).unwrap();
-            kept.rename_to(&Place::of(&path).unwrap()).unwrap();
+        UndoRecord::Removed { spot, before } => {
+            let kept = Place::of(&before.kept.unwrap().path).unwrap();
+            kept.rename_to(&Place::of(&spot.path).unwrap()).unwrap();
         }
-        UndoRecord::Renamed { from, to } => {
-            let from = Place::of(&from).unwrap();
+        UndoRecord::Renamed { from, to, .. } => {
+            let from = Place::of(&from.path).unwrap();
             // Where the old name is still in use, the change was refused.
             if from.metadata().unwrap().is_none() {
-                Place::of(&to).unwrap().rename_to(&from).unwrap();
+                Place::of(&to.path).unwrap().rename_to(&from).unwrap();
             }
         }
-        UndoRecord::Attributes { path, before } => restore(&path, &before),
+        UndoRecord::Attributes { spot, before, .. } => restore(&spot.path, &before),
         UndoRecord::Effect { .. } => {}
     }
 }

@@ -1,17 +1,16 @@
 //! Directories, links, names and removals.
 
-use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Mode};
 use rustix::io::Errno;
 
-use crate::transaction::journal::{After, Before, OldAttributes, UndoRecord};
+use crate::transaction::journal::{After, UndoRecord};
 
 use super::place::Place;
-use super::write::{NewFile, change_owner, timestamps};
-use super::{Content, FileKind, Machine, MachineError, Metadata, Result, extended};
+use super::write::NewFile;
+use super::{Content, FileKind, Machine, MachineError, Metadata, Result};
 
 impl Machine {
     /// Makes one directory with `mode`, which the umask masks as for any new directory.
@@ -25,11 +24,7 @@ impl Machine {
         if place.metadata().map_err(failed)?.is_some() {
             return Err(failed(Errno::EXIST.into()));
         }
-        let record = UndoRecord::Created {
-            path: place.path.clone(),
-            after: After::Directory,
-        };
-        self.record(path, record)?;
+        self.record_put(&place, None, After::Directory, None)?;
         place.make_directory(mode & !self.umask).map_err(failed)?;
         place.sync_directory().map_err(failed)
     }
@@ -64,15 +59,8 @@ impl Machine {
         let Some(metadata) = place.metadata().map_err(failed)? else {
             return Ok(false);
         };
-        match self.shelve(&place)? {
-            None => {
-                self.record_removal(&place, &metadata, None)?;
-                place.remove().map_err(failed)?;
-            }
-            Some(aside) => {
-                self.record_removal(&place, &metadata, Some(aside.path.clone()))?;
-                place.rename_to_free(&aside).map_err(failed)?;
-            }
+        if !self.take_away(&place, &metadata)? {
+            place.remove().map_err(failed)?;
         }
         place.sync_directory().map_err(failed)?;
         Ok(true)
@@ -94,15 +82,11 @@ impl Machine {
             return Ok(());
         }
         let place = Place::of(path).map_err(failed)?;
-        let aside = self.shelve(&place)?;
-        let kept = aside.as_ref().map(|aside| aside.path.clone());
-        self.record_removal(&place, &metadata, kept)?;
-        match aside {
-            Some(aside) => place.rename_to_free(&aside),
-            None => place.remove_empty_directory(),
+        let taken = self.take_away(&place, &metadata)?;
+        if !taken {
+            place.remove_empty_directory().map_err(failed)?;
         }
-        .and_then(|()| place.sync_directory())
-        .map_err(failed)
+        place.sync_directory().map_err(failed)
     }
 
     /// Makes `path` a link that reads `target`; a file or link there is replaced at once.
@@ -124,7 +108,10 @@ impl Machine {
             return prediction.lock().hard_link(source, path).map_err(failed);
         }
         let source = Place::of(source).map_err(failed)?;
-        self.put(path, "make hard link", After::HardLink, |staged| {
+        let found = source.metadata().map_err(failed)?;
+        let found = found.ok_or_else(|| failed(Errno::NOENT.into()))?;
+        let after = After::HardLink { id: found.id() };
+        self.put(path, "make hard link", after, |staged| {
             source.link_to(staged)
         })
     }
@@ -136,7 +123,7 @@ impl Machine {
             let made = prediction.lock().create_fifo(path, mode);
             return made.map_err(|error| MachineError::io("make pipe", path, error));
         }
-        self.put(path, "make pipe", After::HardLink, |staged| {
+        self.put(path, "make pipe", After::Pipe, |staged| {
             let kind = rustix::fs::FileType::Fifo;
             let mode = Mode::from_raw_mode(mode);
             Ok(rustix::fs::mknodat(
@@ -157,20 +144,20 @@ impl Machine {
         }
         let source = Place::of(from).map_err(failed)?;
         let target = Place::of(to).map_err(failed)?;
-        if source.metadata().map_err(failed)?.is_none() {
-            return Err(failed(Errno::NOENT.into()));
-        }
+        let moved = source.metadata().map_err(failed)?;
+        let moved = moved.ok_or_else(|| failed(Errno::NOENT.into()))?;
         if let Some(old) = target.metadata().map_err(failed)? {
             if old.is_dir() {
                 return Err(failed(Errno::EXIST.into()));
             }
+            let spot = target.spot().map_err(failed)?;
             let before = self.keep(&target, &old)?;
-            let path = target.path.clone();
-            self.record(to, UndoRecord::Removed { path, before })?;
+            self.record(to, UndoRecord::Removed { spot, before })?;
         }
         let record = UndoRecord::Renamed {
-            from: source.path.clone(),
-            to: target.path.clone(),
+            from: source.spot().map_err(failed)?,
+            to: target.spot().map_err(failed)?,
+            moved: moved.id(),
         };
         self.record(from, record)?;
         source.rename_to(&target).map_err(failed)?;
@@ -238,119 +225,14 @@ impl Machine {
         let staged = place
             .sibling(super::temporary::hidden_name().as_ref())
             .map_err(failed)?;
-        make(&staged).map_err(failed)?;
-        let put = self
-            .record_put(&place, before, after)
-            .and_then(|()| staged.rename_to(&place).map_err(failed));
+        self.record_put(&place, before.as_ref(), after, Some(staged.path.clone()))?;
+        let put = make(&staged)
+            .and_then(|()| staged.rename_to(&place))
+            .map_err(failed);
         // Renaming between two names of one file does nothing, so the hidden one may still be.
         rustix::fs::unlinkat(staged.directory(), &staged.name, AtFlags::empty()).ok();
         put?;
         place.sync_directory().map_err(failed)
-    }
-
-    fn record_put(&mut self, place: &Place, before: Option<Metadata>, after: After) -> Result<()> {
-        let path = place.path.clone();
-        let record = match before {
-            None => UndoRecord::Created { path, after },
-            Some(metadata) => UndoRecord::Replaced {
-                before: self.keep(place, &metadata)?,
-                path,
-                after,
-            },
-        };
-        self.record(&place.path, record)
-    }
-
-    fn record_removal(
-        &mut self,
-        place: &Place,
-        metadata: &Metadata,
-        kept: Option<PathBuf>,
-    ) -> Result<()> {
-        let before = Before {
-            attributes: old_attributes(metadata),
-            kept,
-        };
-        let path = place.path.clone();
-        self.record(&place.path, UndoRecord::Removed { path, before })
-    }
-
-    /// Keeps a file or link that is about to be replaced, by giving it another name.
-    pub(super) fn keep(&mut self, place: &Place, metadata: &Metadata) -> Result<Before> {
-        let failed = |error: io::Error| MachineError::io("keep", &place.path, error);
-        let Some(aside) = self.shelve(place)? else {
-            return Ok(Before {
-                attributes: old_attributes(metadata),
-                kept: None,
-            });
-        };
-        match place.link_to(&aside) {
-            Ok(()) => aside.sync_directory().map_err(failed)?,
-            // Another file system, or a kernel that protects links to foreign files.
-            Err(_) => copy_aside(place, metadata, &aside).map_err(failed)?,
-        }
-        Ok(Before {
-            attributes: old_attributes(metadata),
-            kept: Some(aside.path),
-        })
-    }
-
-    /// Keeps a file whose bytes are about to change in place.
-    pub(super) fn keep_copy(&mut self, place: &Place, metadata: &Metadata) -> Result<Before> {
-        let failed = |error: io::Error| MachineError::io("keep", &place.path, error);
-        let aside = self.shelve(place)?;
-        if let Some(aside) = &aside {
-            copy_aside(place, metadata, aside).map_err(failed)?;
-        }
-        Ok(Before {
-            attributes: old_attributes(metadata),
-            kept: aside.map(|aside| aside.path),
-        })
-    }
-
-    fn shelve(&mut self, place: &Place) -> Result<Option<Place>> {
-        let failed = |error: io::Error| MachineError::io("keep", &place.path, error);
-        let near = place.path.parent().unwrap_or(&place.path);
-        match self.options.undo.shelve(near).map_err(failed)? {
-            Some(path) => Place::of(&path).map(Some).map_err(failed),
-            None => Ok(None),
-        }
-    }
-}
-
-/// Copies a file or link with owner, mode, labels and times, by reflink where possible.
-fn copy_aside(place: &Place, metadata: &Metadata, aside: &Place) -> io::Result<()> {
-    if metadata.is_link() {
-        aside.make_link(&place.read_link()?)?;
-        return aside.sync_directory();
-    }
-    let mut from = place.open()?;
-    let mut copy = aside.create()?;
-    if rustix::fs::ioctl_ficlone(&copy, &from).is_err() {
-        io::copy(&mut from, &mut copy)?;
-    }
-    dress_as(&copy, metadata)?;
-    extended::copy(&place.path, &aside.path)?;
-    copy.sync_all()?;
-    aside.sync_directory()
-}
-
-fn dress_as(file: &File, metadata: &Metadata) -> io::Result<()> {
-    change_owner(file, Some(metadata.uid), Some(metadata.gid))?;
-    rustix::fs::fchmod(file, Mode::from_raw_mode(metadata.mode))?;
-    Ok(rustix::fs::futimens(
-        file,
-        &timestamps([metadata.atime, metadata.mtime]),
-    )?)
-}
-
-fn old_attributes(metadata: &Metadata) -> OldAttributes {
-    OldAttributes {
-        mode: Some(metadata.mode),
-        uid: Some(metadata.uid),
-        gid: Some(metadata.gid),
-        times: Some([metadata.atime, metadata.mtime].map(|time| (time.seconds, time.nanoseconds))),
-        ..OldAttributes::default()
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, Gid, Mode, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 
-use crate::transaction::journal::{After, UndoRecord};
+use crate::transaction::journal::{After, Identity};
 
 use super::place::{self, Place};
 use super::prediction::{Overlay, Source};
@@ -65,7 +65,7 @@ impl Machine {
         if before.as_ref().is_some_and(Metadata::is_dir) {
             return Err(failed(Errno::ISDIR.into()));
         }
-        let staged = match self.stage(&place, &content, new) {
+        let staged = match self.stage(&place, &content, new, validate.is_some()) {
             Ok(staged) => staged,
             Err(error) if new.unsafe_writes && is_unwritable(&error) => {
                 return self.write_over(&place, &content, validate);
@@ -75,8 +75,13 @@ impl Machine {
         if let Some(validate) = validate {
             self.validate(validate, &staged.place.path)?;
         }
-        self.record_file(&place, before, &staged.sha256)?;
-        match staged.place.rename_to(&place) {
+        let after = After::File {
+            sha256: staged.sha256.clone(),
+            identity: Some(staged.identity().map_err(failed)?),
+        };
+        let name = Some(staged.place.path.clone());
+        self.record_put(&place, before.as_ref(), after, name)?;
+        match staged.take(&place) {
             Ok(()) => {}
             Err(error) if new.unsafe_writes && is_busy(&error) => {
                 drop(staged);
@@ -87,18 +92,44 @@ impl Machine {
         place.sync_directory().map_err(failed)
     }
 
-    /// Writes the new file beside `place`, complete with its attributes, and makes it durable.
-    fn stage(&mut self, place: &Place, content: &Content, new: &NewFile) -> Result<Staged> {
+    /// Writes the new file for `place`, complete with its attributes, and makes it durable.
+    ///
+    /// It has a hidden name beside the place only when it is `named`, or where files without a
+    /// name are unknown; such a name is in the undo log before it is in the directory.
+    fn stage(
+        &mut self,
+        place: &Place,
+        content: &Content,
+        new: &NewFile,
+        named: bool,
+    ) -> Result<Staged> {
         let failed = |error: io::Error| MachineError::io("write", &place.path, error);
-        let staged = place.sibling(hidden_name().as_ref()).map_err(failed)?;
-        let mut file = staged.create().map_err(failed)?;
+        let hidden = place.sibling(hidden_name().as_ref()).map_err(failed)?;
+        let unnamed = match named {
+            true => None,
+            false => unnamed(place).map_err(failed)?,
+        };
+        let named = unnamed.is_none();
+        let file = match unnamed {
+            Some(file) => file,
+            None => {
+                self.record_put(&hidden, None, After::Scratch, None)?;
+                hidden.create().map_err(failed)?
+            }
+        };
         let mut staged = Staged {
-            place: staged,
+            place: hidden,
+            file,
+            named,
             sha256: String::new(),
         };
-        staged.sha256 = self.fill(&place.path, &mut file, content)?;
-        self.dress(place, &file, new).map_err(failed)?;
-        file.sync_all().map_err(failed)?;
+        staged.sha256 = self.fill(&place.path, &mut staged.file, content)?;
+        self.dress(place, &staged.file, new).map_err(failed)?;
+        staged.file.sync_all().map_err(failed)?;
+        if named {
+            // The kernel runs no program that is open for writing, and `validate` may run it.
+            staged.file = staged.place.open().map_err(failed)?;
+        }
         Ok(staged)
     }
 
@@ -191,7 +222,11 @@ impl Machine {
             self.validate(validate, scratch.path())?;
         }
         let before = place.metadata().map_err(failed)?;
-        self.record_copied(place, before, &sha256)?;
+        let after = After::File {
+            sha256,
+            identity: None,
+        };
+        self.record_overwriting(place, before.as_ref(), after)?;
         let mut from = File::open(scratch.path()).map_err(failed)?;
         let mut file = match place.truncate() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => place.create(),
@@ -200,45 +235,6 @@ impl Machine {
         .map_err(failed)?;
         io::copy(&mut from, &mut file).map_err(failed)?;
         file.flush().and_then(|()| file.sync_all()).map_err(failed)
-    }
-
-    /// Records that a file takes `place`; the old one is kept by another name of it.
-    fn record_file(&mut self, place: &Place, before: Option<Metadata>, sha256: &str) -> Result<()> {
-        let after = After::File {
-            sha256: sha256.to_owned(),
-        };
-        let path = place.path.clone();
-        let record = match before {
-            None => UndoRecord::Created { path, after },
-            Some(metadata) => UndoRecord::Replaced {
-                before: self.keep(place, &metadata)?,
-                path,
-                after,
-            },
-        };
-        self.record(&place.path, record)
-    }
-
-    /// Records that the bytes at `place` change in place; the old ones are kept as a copy.
-    fn record_copied(
-        &mut self,
-        place: &Place,
-        before: Option<Metadata>,
-        sha256: &str,
-    ) -> Result<()> {
-        let after = After::File {
-            sha256: sha256.to_owned(),
-        };
-        let path = place.path.clone();
-        let record = match before {
-            None => UndoRecord::Created { path, after },
-            Some(metadata) => UndoRecord::Replaced {
-                before: self.keep_copy(place, &metadata)?,
-                path,
-                after,
-            },
-        };
-        self.record(&place.path, record)
     }
 }
 
@@ -260,16 +256,48 @@ fn source_of(state: &Overlay, content: Content) -> io::Result<(Source, u64)> {
     }
 }
 
-/// A new file under a hidden name; removed again unless it was renamed into its place.
+/// A new file that is to take a place; its hidden name goes again unless it did.
 struct Staged {
     place: Place,
+    file: File,
+    named: bool,
     sha256: String,
+}
+
+impl Staged {
+    fn identity(&self) -> io::Result<Identity> {
+        let found: Metadata = (&rustix::fs::fstat(&self.file)?).into();
+        Ok(found.identity())
+    }
+
+    /// Renames the file into its place.
+    fn take(&self, place: &Place) -> io::Result<()> {
+        if !self.named {
+            self.place.link_unnamed(&self.file)?;
+        }
+        self.place.rename_to(place)
+    }
 }
 
 impl Drop for Staged {
     fn drop(&mut self) {
         // After the rename there is nothing to remove under this name.
         rustix::fs::unlinkat(self.place.directory(), &self.place.name, AtFlags::empty()).ok();
+    }
+}
+
+/// Opens a new file without a name beside `place`; `None` where the system knows no such thing.
+fn unnamed(place: &Place) -> io::Result<Option<File>> {
+    // The name is given through `/proc`.
+    if !Path::new("/proc/self/fd").exists() {
+        return Ok(None);
+    }
+    match place.create_unnamed() {
+        Ok(file) => Ok(Some(file)),
+        Err(error) => match error.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOENT) => Ok(None),
+            _ => Err(error),
+        },
     }
 }
 

@@ -227,7 +227,7 @@ impl InitService<'_> {
         let what = argv.join(" ");
         let effect = Effect::Compensated {
             what: what.clone(),
-            undo: vec![UndoStep { argv: undo }],
+            undo: vec![UndoStep::new(undo)],
         };
         match self.machine.execute(&Command::new(&argv), effect)?.output() {
             Some(output) if !output.success() => Err(Failure::new(format!(

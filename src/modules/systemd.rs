@@ -142,13 +142,9 @@ impl<'a> Work<'a> {
         let command = self.command(&[verb, unit]);
         let steps = undo
             .iter()
-            .map(|verb| UndoStep {
-                argv: self
-                    .systemctl
-                    .iter()
-                    .cloned()
-                    .chain([(*verb).to_owned(), unit.to_owned()])
-                    .collect(),
+            .map(|verb| {
+                let words = [(*verb).to_owned(), unit.to_owned()];
+                UndoStep::new(self.systemctl.iter().cloned().chain(words))
             })
             .collect();
         let effect = Effect::Compensated {

@@ -60,7 +60,7 @@ pub(super) fn act_undone_by<S: AsRef<str>>(
 
 /// Makes one step of an undoing.
 pub(super) fn step<S: AsRef<str>>(argv: &[S]) -> UndoStep {
-    UndoStep { argv: words(argv) }
+    UndoStep::new(words(argv))
 }
 
 /// Refuses the output of a program that failed, with `msg` and all it said.

@@ -5,4 +5,7 @@
 pub mod coordinator;
 pub mod journal;
 pub mod lock;
+pub mod log;
+mod path_text;
 pub mod state;
+pub mod store;

@@ -195,7 +195,7 @@ impl<'a> AptGet<'a> {
     /// Simulates the call, then runs it; `always` counts as a change whatever apt-get says.
     fn run(&mut self, argv: &[String], always: bool) -> ModuleResult {
         let plan = self.simulate(argv)?;
-        let undo = vec![UndoStep { argv: plan.undo }]
+        let undo = vec![UndoStep::new(plan.undo)]
             .into_iter()
             .filter(|step| !step.argv.is_empty());
         let effect = Effect::Compensated {
