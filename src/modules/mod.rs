@@ -4,6 +4,8 @@
 //! never templates and knows no controller.
 
 mod apt;
+mod apt_key;
+mod apt_repository;
 mod archive;
 mod assemble;
 mod authorized_key;
@@ -11,6 +13,9 @@ mod blockinfile;
 mod command;
 mod copy;
 mod cron;
+mod deb822_repository;
+mod debconf;
+mod dpkg_selections;
 mod edit;
 mod encoding;
 #[cfg(test)]
@@ -27,6 +32,7 @@ mod http;
 mod ini_file;
 mod init_scripts;
 mod invocation;
+mod known_hosts;
 mod lineinfile;
 mod lines;
 mod offer;
@@ -90,18 +96,24 @@ const MODULES: &[Module] = &[
     module!(authorized_key, AuthorizedKeyArgs),
     module!(sysctl, SysctlArgs),
     module!(apt, AptArgs),
+    module!(apt_key, AptKeyArgs),
+    module!(apt_repository, AptRepositoryArgs),
     module!(assemble, AssembleArgs),
     module!(blockinfile, BlockinfileArgs),
     module!(command, CommandArgs),
     module!(ini_file, IniFileArgs),
     module!(copy, CopyArgs),
     module!(cron, CronArgs),
+    module!(deb822_repository, Deb822RepositoryArgs),
+    module!(debconf, DebconfArgs),
+    module!(dpkg_selections, DpkgSelectionsArgs),
     module!(file, FileArgs),
     module!(find, FindArgs),
     module!(get_url, GetUrlArgs),
     module!(getent, GetentArgs),
     module!(group, GroupArgs),
     module!(hostname, HostnameArgs),
+    module!(known_hosts, KnownHostsArgs),
     module!(lineinfile, LineinfileArgs),
     module!(package, PackageArgs),
     module!(package_facts, PackageFactsArgs),

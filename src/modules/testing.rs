@@ -5,6 +5,15 @@ use crate::value::{Map, Value};
 
 use super::find;
 
+/// Makes a machine that predicts, so that a module may name the target's own files.
+pub(super) fn predicting() -> Machine {
+    Machine::new(MachineOptions {
+        check: true,
+        diff: true,
+        ..MachineOptions::default()
+    })
+}
+
 /// A target whose files live under a temporary directory.
 pub(super) struct Target {
     root: tempfile::TempDir,

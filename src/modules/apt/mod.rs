@@ -258,7 +258,21 @@ fn refresh(machine: &mut Machine, args: &AptArgs) -> Result<Cache, Failure> {
             time: before,
         });
     }
-    let attempts = args.update_cache_retries.max(1);
+    let ran = update(
+        machine,
+        args.update_cache_retries,
+        args.update_cache_retry_max_delay,
+    )?;
+    let time = if ran { cache_time(machine)? } else { before };
+    Ok(Cache {
+        updated: !ran || time != before,
+        time,
+    })
+}
+
+/// Fetches the package lists; tells whether it did, which check mode does not.
+pub(super) fn update(machine: &mut Machine, retries: i64, max_delay: i64) -> Result<bool, Failure> {
+    let attempts = retries.max(1);
     let mut why = String::new();
     for attempt in 0..attempts {
         // Package lists are a cache: there is nothing to undo.
@@ -268,22 +282,15 @@ fn refresh(machine: &mut Machine, args: &AptArgs) -> Result<Cache, Failure> {
         };
         let command = plan::quiet(Command::new(["apt-get", "-q", "update"]));
         let Execution::Done(output) = machine.execute(&command, effect)? else {
-            return Ok(Cache {
-                updated: true,
-                time: before,
-            });
+            return Ok(false);
         };
         // apt-get exits with 0 when only some lists could not be fetched.
         let err = output.stderr_text();
         if output.success() && !err.contains("Some index files failed to download") {
-            let time = cache_time(machine)?;
-            return Ok(Cache {
-                updated: time != before,
-                time,
-            });
+            return Ok(true);
         }
         err.trim().clone_into(&mut why);
-        let delay = (1_i64 << attempt.min(20)).min(args.update_cache_retry_max_delay.max(0));
+        let delay = (1_i64 << attempt.min(20)).min(max_delay.max(0));
         if attempt + 1 < attempts {
             plan::wait(machine, delay)?;
         }
