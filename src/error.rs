@@ -20,10 +20,8 @@ pub enum ErrorKind {
     Unreachable,
     /// A task failed on a host.
     TaskFailed,
-    /// A deploy failed and every host is back where it was.
-    RolledBack,
-    /// A commit was decided but a host did not answer.
-    InDoubt,
+    /// Another run holds the lock of a host.
+    Locked,
     /// backstay itself is wrong.
     Internal,
 }
@@ -42,6 +40,18 @@ pub const EXIT_PARSE_ERROR: u8 = 4;
 pub const EXIT_USAGE: u8 = 2;
 /// The user interrupted the run (Ctrl-C).
 pub const EXIT_INTERRUPTED: u8 = 99;
+/// A transaction failed, and every host is back where it was.
+pub const EXIT_ROLLED_BACK: u8 = 20;
+/// A transaction failed, and something could not be undone.
+pub const EXIT_STUCK: u8 = 21;
+/// A transaction's hosts differ, or one is not known about; `backstay recover` settles it.
+pub const EXIT_IN_DOUBT: u8 = 22;
+/// A deploy was interrupted by Ctrl-C: 128 and the signal's number.
+pub const EXIT_SIGINT: u8 = 130;
+/// A deploy was ended by SIGTERM.
+pub const EXIT_SIGTERM: u8 = 143;
+/// A deploy was ended by SIGHUP.
+pub const EXIT_SIGHUP: u8 = 129;
 /// backstay itself failed.
 pub const EXIT_INTERNAL: u8 = 250;
 

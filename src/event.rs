@@ -78,6 +78,109 @@ pub struct TaskResult {
     pub error: Option<Arc<Error>>,
     /// The task wants its diff shown.
     pub diff: bool,
+    /// The changes it made or predicted, in a transaction or its plan; empty elsewhere.
+    pub steps: Vec<Step>,
+}
+
+/// How far a change can be undone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Reversibility {
+    /// The old state comes back as it was.
+    Exact,
+    /// The recorded prior state is applied again.
+    Compensated,
+    /// The user said what undoes it.
+    Declared,
+    /// Nobody knows what undoes it.
+    Opaque,
+}
+
+impl Reversibility {
+    /// Returns the word users see.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Compensated => "compensated",
+            Self::Declared => "declared",
+            Self::Opaque => "opaque",
+        }
+    }
+}
+
+/// One change of a task, done or predicted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    pub class: Reversibility,
+    pub what: String,
+    /// What undoes it; empty when nothing does.
+    pub undo: String,
+}
+
+/// Who holds a lock that is waited for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LockHolder {
+    pub who: String,
+    /// Seconds since the epoch.
+    pub since: i64,
+    /// The page of the run that holds it, where there is one.
+    pub run_url: Option<String>,
+}
+
+impl LockHolder {
+    /// Returns since when the lock is held, in UTC.
+    pub fn since_text(&self) -> String {
+        jiff::Timestamp::from_second(self.since)
+            .map_or_else(|_| "an unknown time".to_owned(), |time| time.to_string())
+    }
+}
+
+/// How a transaction ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TransactionEnd {
+    Committed,
+    /// Everybody is back where they were.
+    RolledBack,
+    /// Something could not be undone.
+    Stuck,
+    /// Participants differ, or one is not known about.
+    InDoubt,
+}
+
+/// How a transaction ended for one participant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ParticipantEnd {
+    /// With its generation, unless nothing had changed.
+    Committed(Option<u64>),
+    RolledBack,
+    Stuck,
+    /// It does not answer; its guardian undoes once the lease is over, unless it has committed.
+    Unknown(String),
+}
+
+/// What became of one participant: a host, as one user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParticipantOutcome {
+    /// The host, and who on it when that is not the login user: `web1`, `web1 (app)`.
+    pub name: Arc<str>,
+    pub end: ParticipantEnd,
+    /// What somebody else had changed meanwhile, and where their version is kept.
+    pub drift: Vec<(String, Option<String>)>,
+    /// What could not be undone, and why.
+    pub stuck: Vec<(String, String)>,
+    /// What was done, was to be undone, and cannot be.
+    pub not_undone: Vec<String>,
+}
+
+/// What became of a transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TransactionOutcome {
+    pub id: String,
+    /// The block it was about; `None` for a whole deploy or play.
+    pub block: Option<String>,
+    pub end: TransactionEnd,
+    /// Why it was not committed.
+    pub reason: Option<String>,
+    pub participants: Vec<ParticipantOutcome>,
 }
 
 /// One host's line of the recap.
@@ -177,6 +280,30 @@ pub enum Event {
     Prompt {
         text: String,
     },
+    /// The lock of a host is held by another run and waited for; told now and then.
+    LockAwaited {
+        host: Arc<str>,
+        holder: LockHolder,
+    },
+    /// A transaction is open on its participants.
+    TransactionOpened {
+        id: String,
+        participants: Vec<Arc<str>>,
+    },
+    /// Participants are being put back.
+    RollingBack {
+        participants: Vec<Arc<str>>,
+        reason: String,
+    },
+    /// A transactional block was undone on a host; its own transaction or the one around it goes
+    /// on.
+    BlockUndone {
+        host: Arc<str>,
+        block: String,
+        participants: Vec<ParticipantOutcome>,
+    },
+    /// A transaction is over.
+    TransactionEnded(TransactionOutcome),
     /// The run is over: hosts in the order of the recap, and the custom stats of `set_stats`.
     Finished {
         stats: Vec<(Arc<str>, HostStats)>,

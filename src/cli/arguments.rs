@@ -24,6 +24,8 @@ pub(super) struct Backstay {
 pub(super) enum Command {
     /// Run playbooks, as `ansible-playbook` does.
     Play(PlayArgs),
+    /// Run playbooks as one transaction: committed on every host, or undone on every host.
+    Deploy(super::deploy::DeployArgs),
     /// Run one module on hosts, as `ansible` does.
     Run(RunArgs),
     /// Show the inventory, as `ansible-inventory` does.

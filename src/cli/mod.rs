@@ -5,6 +5,7 @@
 
 mod arguments;
 mod config;
+mod deploy;
 mod extra_vars;
 mod files;
 mod inventory;
@@ -95,6 +96,11 @@ fn dispatch(command: Command) -> Result<u8, Vec<Error>> {
             let sources = &args.hosts.sources;
             let prepared = Preparation::new(surroundings, config, sources, &args.vault)?;
             run::run(&args, &prepared)
+        }
+        Command::Deploy(args) => {
+            let sources = &args.play.hosts.sources;
+            let prepared = Preparation::new(surroundings, config, sources, &args.play.vault)?;
+            deploy::run(&args, &prepared)
         }
         Command::Play(args) => {
             let sources = &args.hosts.sources;

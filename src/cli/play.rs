@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
@@ -10,20 +11,21 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use super::arguments::{BecomeArgs, ConnectionArgs, OutputArgs, PlayArgs, TaskArgs};
-use super::listing;
 use super::preparation::Preparation;
 use super::screen::{Layout, Screen, ScreenOptions};
 use super::secrets::{LoginPasswords, login_passwords};
 use super::surroundings;
 use super::terminal::TerminalPrompter;
+use super::{deploy, listing};
 use crate::config::Config;
 use crate::error::{
-    EXIT_ERROR, EXIT_FAILED_HOSTS, EXIT_INTERRUPTED, EXIT_OK, EXIT_UNREACHABLE_HOSTS, Error, Result,
+    EXIT_ERROR, EXIT_FAILED_HOSTS, EXIT_IN_DOUBT, EXIT_INTERRUPTED, EXIT_OK, EXIT_ROLLED_BACK,
+    EXIT_SIGHUP, EXIT_SIGINT, EXIT_SIGTERM, EXIT_STUCK, EXIT_UNREACHABLE_HOSTS, Error, Result,
 };
-use crate::event::Event;
+use crate::event::{Event, TransactionEnd};
 use crate::executor::{
     self, BecomeDefaults, Cancellation, ConnectionDefaults, Executable, Gathering, Run, RunOptions,
-    RunOutcome,
+    RunOutcome, TransactionOptions,
 };
 use crate::inventory::Inventory;
 use crate::lookups::World;
@@ -33,8 +35,25 @@ use crate::transport::ConnectContext;
 use crate::vars::{Constants, HostFiles, Settings, StaticNames, Variables};
 use crate::vault;
 
+/// How transactions are run.
+pub(super) enum Transactional {
+    /// Plays and blocks that ask for it.
+    Asked,
+    /// All of the run.
+    Deploy(TransactionOptions),
+}
+
 /// Runs the playbooks, or lists what they would do.
 pub(super) fn run(args: &PlayArgs, prepared: &Preparation) -> Result<u8, Vec<Error>> {
+    run_as(args, prepared, &Transactional::Asked)
+}
+
+/// Runs the playbooks with their transactions, or lists what they would do.
+pub(super) fn run_as(
+    args: &PlayArgs,
+    prepared: &Preparation,
+    transactional: &Transactional,
+) -> Result<u8, Vec<Error>> {
     let tags = Tags::new(&args.tags, &args.skip_tags, &prepared.config);
     let files = Arc::clone(&prepared.files) as Arc<dyn Files + Send + Sync>;
     let command = CommandOptions {
@@ -44,6 +63,7 @@ pub(super) fn run(args: &PlayArgs, prepared: &Preparation) -> Result<u8, Vec<Err
         output: &args.output,
         forks: args.hosts.forks,
         layout: Layout::from_config(&prepared.config).map_err(|error| vec![error])?,
+        plan: args.task.check && matches!(transactional, Transactional::Deploy(_)),
     };
     let job = Job {
         prepared,
@@ -68,11 +88,26 @@ pub(super) fn run(args: &PlayArgs, prepared: &Preparation) -> Result<u8, Vec<Err
             args.force_handlers || prepared.config.is_on("DEFAULT_FORCE_HANDLERS");
         options.start_at_task.clone_from(&args.start_at_task);
         options.step = args.step;
+        options.transaction = match transactional {
+            Transactional::Asked => {
+                let directory = &prepared.surroundings.working_directory;
+                let playbooks = args.playbooks.iter().map(|path| directory.join(path));
+                deploy::of_controller(&prepared.surroundings, playbooks.collect())
+            }
+            Transactional::Deploy(options) => options.clone(),
+        };
     })?;
     if let Some(path) = retry_file(&prepared.config, &args.playbooks[0]) {
-        write_retry_file(&path, &outcome).map_err(|error| vec![error])?;
+        write_retry_file(&path, &outcome.run).map_err(|error| vec![error])?;
     }
     Ok(exit_code(&outcome))
+}
+
+/// What came of a run, and the signal that ended it.
+pub(super) struct Ended {
+    pub(super) run: RunOutcome,
+    /// The exit code of the signal that came while a transaction could be open.
+    signal: Option<u8>,
 }
 
 /// Playbooks to load, and to list or run.
@@ -106,7 +141,7 @@ impl Job<'_> {
         &self,
         command: &CommandOptions<'_>,
         adjust: impl FnOnce(&mut RunOptions),
-    ) -> Result<RunOutcome, Vec<Error>> {
+    ) -> Result<Ended, Vec<Error>> {
         let prepared = self.prepared;
         let world = lookups(prepared, &self.playbooks[0]);
         let engine = engine(prepared, &world);
@@ -349,6 +384,8 @@ pub(super) struct CommandOptions<'a> {
     pub(super) output: &'a OutputArgs,
     pub(super) forks: Option<usize>,
     pub(super) layout: Layout,
+    /// What would change is shown as a plan.
+    pub(super) plan: bool,
 }
 
 impl CommandOptions<'_> {
@@ -471,13 +508,14 @@ impl CommandOptions<'_> {
         prepared: &Preparation,
         parts: Parts<'_>,
         playbooks: &[Playbook],
-    ) -> Result<RunOutcome> {
+    ) -> Result<Ended> {
         let screen = Screen::new(
             &ScreenOptions {
                 format: self.output.output,
                 verbosity: parts.options.verbosity,
                 check: parts.options.check,
                 layout: self.layout,
+                plan: self.plan,
             },
             &prepared.config,
             prepared.redactor.clone(),
@@ -486,9 +524,15 @@ impl CommandOptions<'_> {
         let shown = screen.start(shown_events);
         announce(prepared, playbooks, &show);
         let runtime = runtime()?;
+        let transactional =
+            parts.options.transaction.whole_run || executor::have_transactions(playbooks);
+        let signal = Arc::new(AtomicU8::new(0));
         let outcome = runtime.block_on(async {
             let (trigger, cancel) = Cancellation::new();
-            let signals = tokio::spawn(end_on_signals(trigger));
+            let signals = tokio::spawn(end_on_signals(
+                trigger,
+                transactional.then(|| Arc::clone(&signal)),
+            ));
             let (events, happened) = mpsc::unbounded_channel();
             let run = make_run(prepared, parts, events, cancel);
             let outcome = follow(executor::run(run, playbooks), happened, &show).await;
@@ -500,7 +544,10 @@ impl CommandOptions<'_> {
         // The screen ends when nobody can tell it anything any more.
         drop(show);
         match shown.join() {
-            Ok(Ok(())) => Ok(outcome),
+            Ok(Ok(())) => Ok(Ended {
+                run: outcome,
+                signal: Some(signal.load(Ordering::Relaxed)).filter(|code| *code > 0),
+            }),
             Ok(Err(error)) => Err(super::cannot_print(error)),
             Err(panic) => std::panic::resume_unwind(panic),
         }
@@ -622,8 +669,10 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
         })
 }
 
-/// Ends the run in order on the first signal, and at once on the second.
-async fn end_on_signals(trigger: watch::Sender<bool>) {
+/// Ends the run in order on the first signal, and at once on the second. Where a transaction may
+/// be open, the exit code of the first is left in `first`, and no further one does anything: the
+/// end is bounded, and half a commit helps nobody.
+async fn end_on_signals(trigger: watch::Sender<bool>, first: Option<Arc<AtomicU8>>) {
     let kinds = [
         SignalKind::interrupt(),
         SignalKind::terminate(),
@@ -638,13 +687,18 @@ async fn end_on_signals(trigger: watch::Sender<bool>) {
     };
     let [mut interrupt, mut terminate, mut hangup] =
         <[_; 3]>::try_from(streams).expect("three kinds give three streams");
-    for is_second in [false, true] {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-        }
-        if is_second {
+    for is_second in (0..).map(|number| number > 0) {
+        let code = tokio::select! {
+            _ = interrupt.recv() => EXIT_SIGINT,
+            _ = terminate.recv() => EXIT_SIGTERM,
+            _ = hangup.recv() => EXIT_SIGHUP,
+        };
+        if let Some(first) = &first {
+            // Only the first one is kept.
+            first
+                .compare_exchange(0, code, Ordering::Relaxed, Ordering::Relaxed)
+                .ok();
+        } else if is_second {
             #[expect(
                 clippy::exit,
                 reason = "the user does not want to wait for the end in order"
@@ -681,8 +735,25 @@ fn announce(prepared: &Preparation, playbooks: &[Playbook], show: &Sender<Event>
     }
 }
 
-/// Returns Ansible's exit code for what came of a run.
-pub(super) fn exit_code(outcome: &RunOutcome) -> u8 {
+/// Returns the exit code for what came of a run: Ansible's, unless a transaction was not committed.
+pub(super) fn exit_code(ended: &Ended) -> u8 {
+    let outcome = &ended.run;
+    let uncommitted = outcome
+        .transactions
+        .iter()
+        .filter_map(|transaction| match transaction.end {
+            TransactionEnd::Committed => None,
+            TransactionEnd::RolledBack => Some(EXIT_ROLLED_BACK),
+            TransactionEnd::Stuck => Some(EXIT_STUCK),
+            TransactionEnd::InDoubt => Some(EXIT_IN_DOUBT),
+        })
+        .max();
+    match (ended.signal, uncommitted) {
+        (Some(signal), Some(_)) => return signal,
+        (Some(signal), None) if outcome.cancelled => return signal,
+        (None, Some(code)) => return code,
+        (_, None) => {}
+    }
     if outcome.cancelled {
         EXIT_INTERRUPTED
     } else if let Some(error) = &outcome.error {
@@ -728,6 +799,7 @@ fn write_retry_file(path: &Path, outcome: &RunOutcome) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::TransactionOutcome;
 
     #[test]
     fn unreachable_hosts_decide_the_exit_code_before_failed_ones() {
@@ -737,16 +809,42 @@ mod tests {
             unreachable: hosts(unreachable),
             ..RunOutcome::default()
         };
-        assert_eq!(exit_code(&outcome(&[], &[])), 0);
-        assert_eq!(exit_code(&outcome(&["a"], &[])), 2);
-        assert_eq!(exit_code(&outcome(&["a"], &["b"])), 4);
-        assert_eq!(
-            exit_code(&RunOutcome {
-                cancelled: true,
-                ..outcome(&["a"], &[])
-            }),
-            99
-        );
+        let code = |run: RunOutcome| exit_code(&Ended { run, signal: None });
+        assert_eq!(code(outcome(&[], &[])), 0);
+        assert_eq!(code(outcome(&["a"], &[])), 2);
+        assert_eq!(code(outcome(&["a"], &["b"])), 4);
+        let cancelled = RunOutcome {
+            cancelled: true,
+            ..outcome(&["a"], &[])
+        };
+        assert_eq!(code(cancelled), 99);
+    }
+
+    #[test]
+    fn a_transaction_that_is_not_committed_decides_the_exit_code_and_a_signal_before_it() {
+        use TransactionEnd::{Committed, InDoubt, RolledBack, Stuck};
+        let code = |ends: &[TransactionEnd], signal: Option<u8>| {
+            let transactions = ends.iter().map(|end| TransactionOutcome {
+                id: String::new(),
+                block: None,
+                end: *end,
+                reason: None,
+                participants: Vec::new(),
+            });
+            let run = RunOutcome {
+                failed: vec!["a".into()],
+                transactions: transactions.collect(),
+                ..RunOutcome::default()
+            };
+            exit_code(&Ended { run, signal })
+        };
+        assert_eq!(code(&[RolledBack], None), 20);
+        assert_eq!(code(&[RolledBack, Stuck], None), 21);
+        assert_eq!(code(&[Stuck, InDoubt, Committed], None), 22);
+        assert_eq!(code(&[Committed], None), 2);
+        assert_eq!(code(&[RolledBack], Some(143)), 143);
+        // The signal came too late: everything is committed.
+        assert_eq!(code(&[Committed], Some(130)), 2);
     }
 
     #[test]

@@ -39,6 +39,7 @@ pub(super) fn run(args: &RunArgs, prepared: &Preparation) -> Result<u8, Vec<Erro
         output: &args.output,
         forks: args.hosts.forks,
         layout: layout(args, &prepared.config).map_err(|error| vec![error])?,
+        plan: false,
     };
     let directory = args.playbook_dir.clone().unwrap_or_default();
     let job = Job {

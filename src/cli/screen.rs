@@ -23,6 +23,8 @@ pub(super) struct ScreenOptions {
     pub(super) verbosity: u8,
     pub(super) check: bool,
     pub(super) layout: Layout,
+    /// What would change is shown as a plan.
+    pub(super) plan: bool,
 }
 
 /// Which text layout is used.
@@ -131,6 +133,7 @@ fn reporter(
 ) -> Box<dyn Reporter + Send> {
     let default = DefaultOptions {
         check: options.check,
+        plan: options.plan,
         ..DefaultOptions::from_config(config, options.verbosity, terminal::columns(), painter)
     };
     match (options.format, options.layout) {

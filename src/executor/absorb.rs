@@ -46,6 +46,10 @@ impl Dispatcher<'_> {
             Status::Ignored | Status::IgnoredUnreachable | Status::Skipped => {}
         }
         let status = outcome.status();
+        self.note_steps(running, &host, outcome);
+        if matches!(status, Status::Failed | Status::Unreachable) && !rescued {
+            self.note_trouble(running, &host, outcome);
+        }
         if let Some(name) = &running.task.register {
             let registered = outcome.registered();
             for target in self.hosts_meant(batch, running, &host) {
@@ -365,5 +369,6 @@ pub(super) fn host_result(
         item: None,
         error: whole.shown_error(),
         diff: whole.diff,
+        steps: outcome.steps(),
     }
 }

@@ -96,6 +96,7 @@ impl Batch {
     fn is_passed_over(&self, host: &str, state: &State, step: &PlannedStep) -> bool {
         let role = match &step.kind {
             StepKind::Flush => return !state.has_notifications(),
+            StepKind::Savepoint(..) => return false,
             StepKind::RoleComplete(role) => Some(role),
             StepKind::Task(task) | StepKind::Setup(task) => task.role(),
         };

@@ -74,6 +74,13 @@ impl Connector for InProcess {
         })
     }
 
+    fn open_afresh<'a>(
+        &'a self,
+        target: &'a Target,
+    ) -> Pending<'a, Result<Box<dyn Session>, Failure>> {
+        self.open(target)
+    }
+
     fn raw<'a>(
         &'a self,
         _target: &'a Target,

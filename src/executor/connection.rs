@@ -14,16 +14,18 @@ use super::actions::quoted;
 use super::content::Contents;
 use super::failure::Failure;
 use super::options::RunOptions;
-use super::session::{Become, Connector, ModuleCall, Pending, RawOutput, Session, Target};
+use super::session::{
+    Become, Connector, ModuleCall, Pending, RawOutput, Reported, Session, Target,
+};
 use crate::agent::bootstrap::{self, CommandLine, Launch, Method, StartError, Streams};
 use crate::agent::client::{Agent, FetchError, Progress};
 use crate::agent::protocol::Call;
 use crate::error::Error;
-use crate::event::Event;
+use crate::event::{self, Event, Reversibility};
+use crate::transaction::state::{Class, Step};
 use crate::transport::{
     self, Channel, ConnectContext, Connection, ConnectionKind, Endpoint, Secret,
 };
-use crate::value::Map;
 
 type Shared = Arc<OnceCell<Arc<Connection>>>;
 
@@ -211,6 +213,17 @@ impl Connector for Agents {
         })
     }
 
+    fn open_afresh<'a>(
+        &'a self,
+        target: &'a Target,
+    ) -> Pending<'a, Result<Box<dyn Session>, Failure>> {
+        Box::pin(async move {
+            // Whoever still uses the connection before keeps it alive.
+            self.connections.lock().await.remove(&target.endpoint);
+            self.open(target).await
+        })
+    }
+
     fn raw<'a>(
         &'a self,
         target: &'a Target,
@@ -267,7 +280,7 @@ impl Session for AgentSession {
         call: ModuleCall,
         contents: &'a Contents,
         progress: &'a (dyn Fn(&str, u64, u64) + Send + Sync),
-    ) -> Pending<'a, Result<Map, Failure>> {
+    ) -> Pending<'a, Result<Reported, Failure>> {
         Box::pin(async move {
             let label = call.module.clone();
             let told = move |at: Progress| progress(&label, at.done, at.total);
@@ -277,12 +290,23 @@ impl Session for AgentSession {
                 check: call.check,
                 diff: call.diff,
                 environment: call.environment,
+                transaction_seq: call.seq,
+                undo: call.undo,
+                protect: call.protect,
+                no_log: call.no_log,
                 ..Call::default()
             };
             let reply = self.agent.call(call, &contents.store, &told).await;
             let reply = reply.map_err(|error| Failure::unreachable(error.to_string()))?;
-            Ok(reply.result)
+            Ok(Reported {
+                steps: reply.steps.into_iter().map(told_step).collect(),
+                result: reply.result,
+            })
         })
+    }
+
+    fn agent(&mut self) -> &mut Agent {
+        &mut self.agent
     }
 
     fn fetch<'a>(
@@ -307,6 +331,19 @@ impl Session for AgentSession {
 
     fn close(self: Box<Self>) -> Pending<'static, ()> {
         Box::pin(self.agent.close())
+    }
+}
+
+fn told_step(step: Step) -> event::Step {
+    event::Step {
+        class: match step.class {
+            Class::Exact => Reversibility::Exact,
+            Class::Compensated => Reversibility::Compensated,
+            Class::Declared => Reversibility::Declared,
+            Class::Opaque => Reversibility::Opaque,
+        },
+        what: step.what,
+        undo: step.undo,
     }
 }
 

@@ -15,11 +15,12 @@ use super::handlers::HandlerNames;
 use super::plan::{self, PlannedStep, Planner, StepKind};
 use super::recap::Recap;
 use super::render::Renderer;
+use super::transactions::Transactions;
 use super::variables::Inventories;
 use super::world::World;
 use super::{Cancellation, Gathering};
 use crate::error::{Error, ErrorKind};
-use crate::event::Event;
+use crate::event::{Event, TransactionEnd};
 use crate::node::Node;
 use crate::playbook::{Context, Keyword, Play, Playbook};
 use crate::value::Value;
@@ -59,6 +60,9 @@ pub(super) struct Dispatcher<'a> {
     /// `--step` goes on asking.
     pub(super) stepping: bool,
     started_at_task: bool,
+    pub(super) transactions: Transactions,
+    /// The hosts that failed are no more than the plays allow.
+    pub(super) failures_allowed: bool,
 }
 
 /// How a batch ended.
@@ -89,22 +93,15 @@ impl<'a> Dispatcher<'a> {
             cancel,
             stepping,
             started_at_task: false,
+            transactions: Transactions::default(),
+            failures_allowed: false,
         }
     }
 
     /// Runs the playbooks in order, up to the first that ends badly.
     pub(super) async fn run(mut self, playbooks: &[Playbook]) -> RunOutcome {
-        let mut stop = None;
-        for playbook in playbooks {
-            match self.playbook(playbook).await {
-                Ok(()) if self.failed.is_empty() && self.unreachable.is_empty() => {}
-                Ok(()) => break,
-                Err(why) => {
-                    stop = Some(why);
-                    break;
-                }
-            }
-        }
+        let stop = self.playbooks(playbooks).await.err();
+        self.end_around(stop.as_ref()).await;
         self.workers.shutdown().await;
         self.world.sessions.close().await;
         let mut outcome = RunOutcome {
@@ -112,6 +109,7 @@ impl<'a> Dispatcher<'a> {
             unreachable: self.unreachable.into_iter().collect(),
             cancelled: false,
             error: None,
+            transactions: self.transactions.ended,
         };
         match stop {
             Some(Stop::Cancelled) => outcome.cancelled = true,
@@ -123,6 +121,28 @@ impl<'a> Dispatcher<'a> {
             None => outcome.error = not_started(&self.world, self.started_at_task),
         }
         outcome
+    }
+
+    /// Ends a run before it began, for what is wrong in its playbooks.
+    pub(super) fn refuse(self, errors: Vec<Error>) -> RunOutcome {
+        let mut outcome = RunOutcome::default();
+        for error in errors {
+            let error = Arc::new(error);
+            self.world.tell(Event::Failed(Arc::clone(&error)));
+            outcome.error = Some(error);
+        }
+        outcome
+    }
+
+    async fn playbooks(&mut self, playbooks: &[Playbook]) -> Result<(), Stop> {
+        self.begin_run(playbooks).await?;
+        for playbook in playbooks {
+            self.playbook(playbook).await?;
+            if !self.failed.is_empty() || !self.unreachable.is_empty() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     async fn playbook(&mut self, playbook: &Playbook) -> Result<(), Stop> {
@@ -149,6 +169,18 @@ impl<'a> Dispatcher<'a> {
     }
 
     async fn play(&mut self, play: &Arc<Play>) -> Result<Ended, Stop> {
+        if !self.begin_play(play).await? {
+            return self.batches(play).await;
+        }
+        let ended = self.batches(play).await;
+        self.end_around(ended.as_ref().err()).await;
+        if self.is_not_committed() {
+            return ended.map(|_| Ended::BreakRun);
+        }
+        ended
+    }
+
+    async fn batches(&mut self, play: &Arc<Play>) -> Result<Ended, Stop> {
         self.inventories.start_play(play);
         self.ask_for_variables(play).await?;
         let facts = self.play_facts(play)?;
@@ -164,7 +196,15 @@ impl<'a> Dispatcher<'a> {
         for batch in batches {
             let before = self.failed.len() + self.unreachable.len();
             let n_hosts = batch.len();
-            let (ended, end_play) = self.batch(play, &facts, &hosts, batch).await?;
+            let opened = self.begin_batch(play, &batch).await?;
+            let run = self.batch(play, &facts, &hosts, batch).await;
+            if opened {
+                self.end_around(run.as_ref().err()).await;
+            }
+            let (ended, end_play) = run?;
+            if opened && self.is_not_committed() {
+                return Ok(Ended::BreakRun);
+            }
             if ended == Ended::BreakRun {
                 return Ok(ended);
             }
@@ -203,15 +243,28 @@ impl<'a> Dispatcher<'a> {
         // Who failed before takes no part; what follows counts this play's failures alone.
         let before = std::mem::take(&mut self.failed);
         self.inventories.start_batch(&facts.title, all, &hosts);
+        self.failures_allowed = facts.max_fail_percentage.is_some();
         let ended = match facts.strategy {
             Strategy::Linear => self.linear(&mut batch, facts).await,
             Strategy::Free { pinned } => self.free(&mut batch, facts, pinned).await,
         };
+        if matches!(ended, Ok(Ended::BreakRun)) {
+            self.failures_allowed = false;
+        }
+        if ended.is_ok() && self.transactions.around.is_none() {
+            self.end_blocks().await;
+        }
         self.failed.extend(before);
         batch.finish();
         self.failed.extend(batch.failed_hosts());
         self.failed.retain(|host| !self.unreachable.contains(host));
         Ok((ended?, batch.end_play))
+    }
+
+    /// Tells whether the last transaction came to anything but its commit.
+    fn is_not_committed(&self) -> bool {
+        let last = self.transactions.ended.last();
+        last.is_some_and(|outcome| outcome.end != TransactionEnd::Committed)
     }
 
     fn tell_play(&self, facts: &PlayFacts, hosts: Vec<Arc<str>>) {
@@ -254,6 +307,13 @@ impl<'a> Dispatcher<'a> {
                 *name == wanted || pattern.as_ref().is_ok_and(|glob| glob.is_match(name))
             })
         });
+    }
+
+    /// Returns a play's hosts as far as they are known before it runs.
+    pub(super) fn hosts_before_play(&self, play: &Arc<Play>) -> Result<Vec<Arc<str>>, Error> {
+        let facts = self.play_facts(play)?;
+        self.inventories
+            .hosts_of(&facts.patterns, facts.order.as_deref())
     }
 
     /// Reads what a play says of itself.

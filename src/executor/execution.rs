@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::failure::{Failure, NO_TRACEBACK};
 use crate::error::{Error, ErrorKind};
-use crate::event::Status;
+use crate::event::{Status, Step};
 use crate::source::Mark;
 use crate::value::{Map, Value};
 
@@ -66,6 +66,8 @@ pub(super) struct Execution {
     pub(super) notify: Vec<Arc<str>>,
     pub(super) delegation: Option<Delegation>,
     pub(super) effects: Vec<Effect>,
+    /// What it changed, or would change.
+    pub(super) steps: Vec<Step>,
     pub(super) include: Option<Include>,
     /// What was bound while the item ran: the loop variable, `ansible_loop` …
     pub(super) bound: Map,
@@ -286,6 +288,14 @@ impl Outcome {
         let skipped = self.whole.has("skipped");
         self.whole
             .judge(failed, self.whole.has("unreachable"), skipped)
+    }
+
+    /// Returns every change it made, or would make.
+    pub(super) fn steps(&self) -> Vec<Step> {
+        let executions = self.executions().iter();
+        executions
+            .flat_map(|execution| execution.steps.iter().cloned())
+            .collect()
     }
 
     /// Returns the executions whose effects and notifications count.

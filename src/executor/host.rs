@@ -18,6 +18,8 @@ pub(crate) trait Step: Clone {
 #[derive(Clone, Debug)]
 pub(crate) struct Section<T> {
     pub(crate) block: Vec<Part<T>>,
+    /// What a failure of the block runs before anything else; it rescues nothing.
+    pub(crate) undo: Vec<Part<T>>,
     pub(crate) rescue: Vec<Part<T>>,
     pub(crate) always: Vec<Part<T>>,
 }
@@ -26,6 +28,7 @@ impl<T> Default for Section<T> {
     fn default() -> Self {
         Self {
             block: Vec::new(),
+            undo: Vec::new(),
             rescue: Vec::new(),
             always: Vec::new(),
         }
@@ -55,7 +58,8 @@ impl<T: Step> Section<T> {
 
     /// Appends all steps, in the order of the source, to `found`.
     pub(crate) fn flatten_into(&self, found: &mut Vec<T>) {
-        for part in self.block.iter().chain(&self.rescue).chain(&self.always) {
+        let handling = self.undo.iter().chain(&self.rescue).chain(&self.always);
+        for part in self.block.iter().chain(handling) {
             match part {
                 Part::Step(step) => found.push(step.clone()),
                 Part::Section(section) => section.flatten_into(found),
@@ -66,6 +70,7 @@ impl<T: Step> Section<T> {
     fn list(&self, stage: Stage) -> &[Part<T>] {
         match stage {
             Stage::Block => &self.block,
+            Stage::Undo => &self.undo,
             Stage::Rescue => &self.rescue,
             Stage::Always => &self.always,
         }
@@ -75,6 +80,7 @@ impl<T: Step> Section<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Block,
+    Undo,
     Rescue,
     Always,
 }
@@ -207,6 +213,7 @@ impl<T: Step> HostState<T> {
         };
         match frame.stage {
             Stage::Block => frame.enter(Stage::Always),
+            Stage::Undo => self.fail_sections(),
             Stage::Rescue => {
                 frame.failed = false;
                 frame.enter(Stage::Always);
@@ -239,8 +246,11 @@ impl<T: Step> HostState<T> {
             frame.failed = true;
             let section = frame.current().cloned().unwrap_or_default();
             match frame.stage {
-                Stage::Block if !section.rescue.is_empty() => return frame.enter(Stage::Rescue),
-                Stage::Block | Stage::Rescue if !section.always.is_empty() => {
+                Stage::Block if !section.undo.is_empty() => return frame.enter(Stage::Undo),
+                Stage::Block | Stage::Undo if !section.rescue.is_empty() => {
+                    return frame.enter(Stage::Rescue);
+                }
+                Stage::Block | Stage::Undo | Stage::Rescue if !section.always.is_empty() => {
                     return frame.enter(Stage::Always);
                 }
                 _ => {
@@ -377,6 +387,10 @@ mod tests {
                 }
                 Part::Section(section) => {
                     let mut outcome = model(&section.block, fails, trace);
+                    if outcome.is_err() {
+                        // Its own failure changes nothing: the block has failed already.
+                        model(&section.undo, fails, trace).ok();
+                    }
                     if outcome.is_err() && !section.rescue.is_empty() {
                         outcome = model(&section.rescue, fails, trace);
                     }
@@ -418,6 +432,7 @@ mod tests {
                     if depth > 0 && self.roll(3) == 0 {
                         Part::Section(Arc::new(Section {
                             block: self.tree(depth - 1, next),
+                            undo: self.tree(0, next),
                             rescue: self.tree(depth - 1, next),
                             always: self.tree(depth - 1, next),
                         }))
@@ -453,11 +468,13 @@ mod tests {
             block: vec![Part::Step(2), Part::Step(3)],
             rescue: vec![Part::Step(4)],
             always: vec![Part::Step(5)],
+            ..Section::default()
         };
         let outer = Section {
             block: vec![Part::Step(1), Part::Section(Arc::new(inner)), Part::Step(6)],
             rescue: vec![Part::Step(7), Part::Step(8)],
             always: vec![Part::Step(9)],
+            ..Section::default()
         };
         let tree = vec![Part::Section(Arc::new(outer)), Part::Step(10)];
         for failures in 0..2048_u64 {
@@ -482,7 +499,7 @@ mod tests {
         let section = Section {
             block: vec![Part::Step(1), Part::Step(2)],
             rescue: vec![Part::Step(3)],
-            always: Vec::new(),
+            ..Section::default()
         };
         let mut state = HostState::new(None, Arc::from([Arc::new(section)]));
         assert_eq!(state.advance(&|_, _| false), Some(1));
@@ -518,7 +535,7 @@ mod tests {
         let section = Section {
             block: vec![Part::Step(1), Part::Step(2)],
             rescue: vec![Part::Step(3)],
-            always: Vec::new(),
+            ..Section::default()
         };
         let mut state = HostState::new(None, Arc::from([Arc::new(section)]));
         state.advance(&|_, _| false);
@@ -546,8 +563,8 @@ mod tests {
     fn a_failed_setup_ends_the_host_before_any_always() {
         let section = Section {
             block: vec![Part::Step(1)],
-            rescue: Vec::new(),
             always: vec![Part::Step(2)],
+            ..Section::default()
         };
         let mut state = HostState::new(Some(9), Arc::from([Arc::new(section)]));
         assert_eq!(state.advance(&|_, _| false), Some(9));
@@ -562,6 +579,7 @@ mod tests {
             block: vec![Part::Step(1)],
             rescue,
             always: vec![Part::Step(3)],
+            ..Section::default()
         };
         for (rescue, failed) in [(vec![Part::Step(2)], false), (Vec::new(), true)] {
             let mut state = HostState::new(None, Arc::from([Arc::new(section(rescue))]));
@@ -570,6 +588,28 @@ mod tests {
             state.advance(&|_, _| false);
             state.end();
             assert_eq!(state.advance(&|_, _| false), None);
+            assert_eq!(state.is_failed(), failed);
+        }
+    }
+
+    #[test]
+    fn a_failed_block_undoes_before_its_rescue_and_undoing_rescues_nothing() {
+        let section = |rescue: Vec<Part<u64>>| Section {
+            block: vec![Part::Step(1), Part::Step(2)],
+            undo: vec![Part::Step(8)],
+            rescue,
+            ..Section::default()
+        };
+        for (rescue, walked, failed) in [
+            (vec![Part::Step(3)], vec![8, 3], false),
+            (Vec::new(), vec![8], true),
+        ] {
+            let would_rescue = !rescue.is_empty();
+            let mut state = HostState::new(None, Arc::from([Arc::new(section(rescue))]));
+            state.advance(&|_, _| false);
+            assert_eq!(state.would_rescue(), would_rescue);
+            state.fail();
+            assert_eq!(all(&mut state), walked);
             assert_eq!(state.is_failed(), failed);
         }
     }

@@ -38,7 +38,15 @@ impl Dispatcher<'_> {
         let mut sections: Vec<(Arc<str>, Vec<_>)> = Vec::new();
         let mut failed: Vec<Arc<str>> = Vec::new();
         for request in requests(finished) {
-            let brought = match self.bring(batch, task, &request) {
+            let brought = self.bring(batch, task, &request).and_then(|brought| {
+                let refused = self.refused_of_include(&batch.play, &brought.items);
+                if refused.is_empty() {
+                    Ok(brought)
+                } else {
+                    Err(refused)
+                }
+            });
+            let brought = match brought {
                 Ok(brought) => brought,
                 Err(errors) => {
                     self.include_failed(task, &request, &errors)?;
@@ -191,6 +199,7 @@ impl Dispatcher<'_> {
                 item: None,
                 error: None,
                 diff: false,
+                steps: Vec::new(),
             }));
         }
         Ok(())

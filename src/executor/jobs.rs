@@ -5,14 +5,20 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::task::AbortHandle;
+
+use super::deploy::Acting;
 use super::failure::Failure;
-use super::session::{ModuleCall, Target};
+use super::session::ModuleCall;
 use super::world::World;
 use crate::value::{Map, Value};
 
 /// The jobs of a run, by their id.
 #[derive(Debug, Default)]
-pub(super) struct Jobs(Mutex<HashMap<String, Option<Map>>>);
+pub(super) struct Jobs {
+    results: Mutex<HashMap<String, Option<Map>>>,
+    tasks: Mutex<Vec<AbortHandle>>,
+}
 
 /// What is known of a job.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,27 +44,42 @@ impl Jobs {
         self.lock().remove(id);
     }
 
+    /// Ends every job that still runs.
+    pub(super) fn end(&self) {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        for task in tasks.drain(..) {
+            task.abort();
+        }
+    }
+
+    fn remember(&self, task: AbortHandle) {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.retain(|task| !task.is_finished());
+        tasks.push(task);
+    }
+
     fn set(&self, id: &str, result: Option<Map>) {
         self.lock().insert(id.to_owned(), result);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Option<Map>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.results.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Starts a job of at most `seconds` and returns its id.
-pub(super) fn start(world: &Arc<World>, target: Target, call: ModuleCall, seconds: u64) -> String {
+pub(super) fn start(world: &Arc<World>, place: Acting, call: ModuleCall, seconds: u64) -> String {
     let id = format!(
         "j{:012}.{}",
         rand::random::<u64>() % 1_000_000_000_000,
         std::process::id()
     );
     world.jobs.set(&id, None);
-    let world = Arc::clone(world);
+    let shared = Arc::clone(world);
     let job = id.clone();
-    tokio::spawn(async move {
-        let running = run(&world, &target, call);
+    let task = tokio::spawn(async move {
+        let world = shared;
+        let running = run(&world, &place, call);
         let result = match tokio::time::timeout(Duration::from_secs(seconds), running).await {
             Ok(Ok(result)) => result,
             Ok(Err(failure)) => failure.result(),
@@ -66,15 +87,14 @@ pub(super) fn start(world: &Arc<World>, target: Target, call: ModuleCall, second
         };
         world.jobs.set(&job, Some(result));
     });
+    world.jobs.remember(task.abort_handle());
     id
 }
 
-async fn run(world: &World, target: &Target, call: ModuleCall) -> Result<Map, Failure> {
-    let mut lease = world.sessions.lend(target).await?;
+async fn run(world: &World, place: &Acting, call: ModuleCall) -> Result<Map, Failure> {
     let silent = |_: &str, _: u64, _: u64| {};
-    let result = lease.session.call(call, &world.contents, &silent).await?;
-    world.sessions.take_back(lease);
-    Ok(result)
+    let reported = place.call(world, call, &silent).await?;
+    Ok(reported.result)
 }
 
 fn failed(msg: &str) -> Map {

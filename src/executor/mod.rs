@@ -9,6 +9,7 @@ mod batch;
 mod checks;
 mod connection;
 mod content;
+mod deploy;
 mod dispatcher;
 mod execution;
 mod failure;
@@ -29,6 +30,7 @@ mod settings;
 mod strategy;
 mod target;
 mod task;
+mod transactions;
 mod variables;
 mod world;
 
@@ -38,7 +40,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{Semaphore, watch};
 
 use crate::error::Error;
-use crate::event::Event;
+use crate::event::{Event, TransactionOutcome};
 use crate::inventory::{Inventory, Limit};
 use crate::lookups;
 use crate::playbook::{Context, Files, Playbook, Vars};
@@ -55,7 +57,9 @@ use world::World;
 
 pub use actions::Executable;
 pub use content::Decrypt;
-pub use options::{BecomeDefaults, ConnectionDefaults, Gathering, RunOptions};
+pub use options::{
+    BecomeDefaults, ConnectionDefaults, Gathering, OnFailure, RunOptions, TransactionOptions,
+};
 pub use prompt::{Answer, Prompt, Prompter, Unattended};
 pub use variables::Reload;
 
@@ -116,9 +120,18 @@ async fn run_with(
         forks: forks.map(|forks| Arc::new(Semaphore::new(forks))),
         options: run.options,
     });
-    Dispatcher::new(world, run.context, inventories, run.cancel)
-        .run(playbooks)
-        .await
+    let dispatcher = Dispatcher::new(world, run.context, inventories, run.cancel);
+    let errors = dispatcher.check_transactions(playbooks);
+    if !errors.is_empty() {
+        return dispatcher.refuse(errors);
+    }
+    dispatcher.run(playbooks).await
+}
+
+/// Tells whether a play or block asks to be a transaction, as far as that is known before the run.
+pub fn have_transactions(playbooks: &[Playbook]) -> bool {
+    let mut plays = playbooks.iter().flat_map(|playbook| &playbook.plays);
+    plays.any(|play| transactions::asks(play))
 }
 
 /// What came of a run.
@@ -131,6 +144,8 @@ pub struct RunOutcome {
     pub cancelled: bool,
     /// What ended the run outside of any host's task; it has been told as an event.
     pub error: Option<Arc<Error>>,
+    /// What became of each transaction, in the order they ended; it has been told as an event.
+    pub transactions: Vec<TransactionOutcome>,
 }
 
 /// Ends a run early, in order: no task is started, those at work are cancelled.

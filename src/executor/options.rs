@@ -45,6 +45,7 @@ pub struct RunOptions {
     pub max_diff_size: u64,
     pub connection: ConnectionDefaults,
     pub become_defaults: BecomeDefaults,
+    pub transaction: TransactionOptions,
     /// The agent's executable, for hosts of this CPU.
     pub agent: PathBuf,
     /// Agents for hosts of other CPUs, by `uname -m` (`--agent aarch64=PATH`).
@@ -57,6 +58,62 @@ pub struct RunOptions {
     pub home: PathBuf,
     /// The login name of that user.
     pub user: String,
+}
+
+/// How transactions are run: a whole deploy, or the plays and blocks that ask to be one.
+#[derive(Clone, Debug)]
+pub struct TransactionOptions {
+    /// The whole run is one transaction.
+    pub whole_run: bool,
+    /// Whose lock is taken, and whose generations are counted, on each host.
+    pub application: String,
+    /// A step that nobody can undo is refused.
+    pub strict: bool,
+    pub on_failure: OnFailure,
+    /// How long a host waits for a sign of life before it undoes by itself.
+    pub lease: Duration,
+    /// How long a lock is waited for; zero does not wait.
+    pub lock_wait: Duration,
+    /// How many generations a host keeps.
+    pub keep: u64,
+    /// The user, for whoever meets the lock.
+    pub who: String,
+    /// The controller's name.
+    pub controller: String,
+    /// The page of the run in the continuous integration.
+    pub run_url: Option<String>,
+    /// The absolute paths of the playbooks, for the health checks of a rollback.
+    pub playbooks: Vec<PathBuf>,
+}
+
+/// What a failure undoes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFailure {
+    /// Everything the run has done, on every host.
+    #[default]
+    RollbackRun,
+    /// Everything on hosts that have not completed their batch; the others commit.
+    RollbackBatch,
+    /// Nothing: what is done is kept, as a generation that is not known to be good.
+    Stop,
+}
+
+impl Default for TransactionOptions {
+    fn default() -> Self {
+        Self {
+            whole_run: false,
+            application: "default".into(),
+            strict: false,
+            on_failure: OnFailure::RollbackRun,
+            lease: Duration::from_mins(1),
+            lock_wait: Duration::ZERO,
+            keep: 5,
+            who: String::new(),
+            controller: String::new(),
+            run_url: None,
+            playbooks: Vec::new(),
+        }
+    }
 }
 
 /// When facts are gathered.
@@ -131,6 +188,7 @@ impl RunOptions {
             max_diff_size: 104_448,
             connection: ConnectionDefaults::default(),
             become_defaults: BecomeDefaults::default(),
+            transaction: TransactionOptions::default(),
             agent: agent.into(),
             other_agents: BTreeMap::new(),
             sandbox_root: home.join(".cache/backstay/sandbox"),

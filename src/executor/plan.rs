@@ -8,8 +8,8 @@ use std::sync::Arc;
 use super::host::{Part, Section, Step};
 use crate::node::{Kind, Node};
 use crate::playbook::{
-    Action, ActionKind, Args, Item, Keyword, Layer, LayerKind, LoopControl, ModuleName, Play, Role,
-    TagSelection, Task, TaskIds, to_integer, to_number,
+    Action, ActionKind, Args, Block, Item, Keyword, Layer, LayerKind, LoopControl, ModuleName,
+    Play, Role, TagSelection, Task, TaskIds, Vars, to_integer, to_number,
 };
 use crate::value::Value;
 
@@ -30,6 +30,26 @@ pub(super) enum StepKind {
     Flush,
     /// The host has completed a role.
     RoleComplete(Arc<Role>),
+    /// A transactional block starts, ends well, or is to be undone.
+    Savepoint(SavepointStep, Arc<Savepoint>),
+}
+
+/// A transactional block.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Savepoint {
+    /// Unique in the run.
+    pub(super) id: String,
+    /// How the block is told: its name, or where it starts.
+    pub(super) title: String,
+}
+
+/// What a step does with a savepoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SavepointStep {
+    Set,
+    Release,
+    /// Undo what came after it.
+    Return,
 }
 
 impl PlannedStep {
@@ -45,7 +65,7 @@ impl PlannedStep {
     pub(super) fn as_task(&self) -> Option<&Arc<Task>> {
         match &self.kind {
             StepKind::Task(task) | StepKind::Setup(task) => Some(task),
-            StepKind::Flush | StepKind::RoleComplete(_) => None,
+            StepKind::Flush | StepKind::RoleComplete(_) | StepKind::Savepoint(..) => None,
         }
     }
 }
@@ -91,8 +111,8 @@ impl Planner<'_> {
             if force_handlers {
                 whole.block.push(Part::Section(Arc::new(Section {
                     block: tasks,
-                    rescue: Vec::new(),
                     always: vec![flush],
+                    ..Section::default()
                 })));
             } else {
                 whole.block.extend(tasks);
@@ -139,16 +159,51 @@ impl Planner<'_> {
                 kind: StepKind::RoleComplete(Arc::clone(role)),
             })),
             Item::Block(block) => {
-                let section = Section {
+                let mut section = Section {
                     block: self.parts(&block.block),
                     rescue: self.parts(&block.rescue),
                     always: self.parts(&block.always),
+                    ..Section::default()
                 };
+                if is_transactional(&block.layer.vars) && !section.block.is_empty() {
+                    self.put_savepoint(block, &mut section);
+                }
                 (!section.is_empty()).then(|| Part::Section(Arc::new(section)))
             }
         }
     }
+
+    /// Makes a block one that is undone when it fails.
+    fn put_savepoint(&self, block: &Block, section: &mut Section<PlannedStep>) {
+        let id = self.ids.next();
+        let written = block.name.as_ref().filter(|name| !name.is_null());
+        let savepoint = Arc::new(Savepoint {
+            id: format!("block-{id}"),
+            title: match written {
+                Some(name) => name.to_value().to_string(),
+                None => block.mark.to_string(),
+            },
+        });
+        let step = |mark| {
+            Part::Step(PlannedStep {
+                id: self.ids.next(),
+                kind: StepKind::Savepoint(mark, Arc::clone(&savepoint)),
+            })
+        };
+        section.block.insert(0, step(SavepointStep::Set));
+        section.block.push(step(SavepointStep::Release));
+        section.undo.push(step(SavepointStep::Return));
+    }
 }
+
+/// Tells whether a play or block asks to be a transaction.
+pub(super) fn is_transactional(vars: &Vars) -> bool {
+    vars.get(TRANSACTION)
+        .is_some_and(|node| node.to_value().to_soft_bool() == Some(true))
+}
+
+/// The variable by which a play or block asks to be a transaction.
+pub(super) const TRANSACTION: &str = "backstay_transaction";
 
 /// Makes the task that gathers facts, with what the play says about it.
 fn setup_task(play: &Play, ids: &TaskIds) -> Task {

@@ -11,7 +11,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::content::Contents;
 use super::failure::Failure;
+use crate::agent::client::Agent;
 use crate::agent::protocol::CheckMode;
+use crate::event::Step;
 use crate::transport::Endpoint;
 use crate::value::Map;
 
@@ -43,6 +45,22 @@ pub(super) struct ModuleCall {
     pub(super) check: CheckMode,
     pub(super) diff: bool,
     pub(super) environment: Vec<(String, String)>,
+    /// The task's number in its transaction; `None` outside of one.
+    pub(super) seq: Option<u64>,
+    /// The shell text that the user declared to undo the task.
+    pub(super) undo: Option<String>,
+    /// Paths that the user declared the task to change.
+    pub(super) protect: Vec<String>,
+    /// The result is secret.
+    pub(super) no_log: bool,
+}
+
+/// What a module answered.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Reported {
+    pub(super) result: Map,
+    /// The changes it made, or predicted.
+    pub(super) steps: Vec<Step>,
 }
 
 /// The output of a command that no agent ran.
@@ -61,7 +79,10 @@ pub(super) trait Session: Send {
         call: ModuleCall,
         contents: &'a Contents,
         progress: &'a (dyn Fn(&str, u64, u64) + Send + Sync),
-    ) -> Pending<'a, Result<Map, Failure>>;
+    ) -> Pending<'a, Result<Reported, Failure>>;
+
+    /// Returns the agent behind the session.
+    fn agent(&mut self) -> &mut Agent;
 
     /// Copies a file of the target into a file of the controller that is created for it.
     fn fetch<'a>(
@@ -79,6 +100,12 @@ pub(super) trait Session: Send {
 pub(super) trait Connector: Send + Sync {
     /// Connects, logs in, and starts an agent.
     fn open<'a>(&'a self, target: &'a Target) -> Pending<'a, Result<Box<dyn Session>, Failure>>;
+
+    /// Connects anew, whatever connection there is, logs in again, and starts an agent.
+    fn open_afresh<'a>(
+        &'a self,
+        target: &'a Target,
+    ) -> Pending<'a, Result<Box<dyn Session>, Failure>>;
 
     /// Runs a command in a shell on the target, without an agent.
     fn raw<'a>(
@@ -109,6 +136,11 @@ impl Sessions {
             connector,
             idle: Mutex::default(),
         }
+    }
+
+    /// Returns what opens the sessions.
+    pub(super) fn connector(&self) -> &Arc<dyn Connector> {
+        &self.connector
     }
 
     /// Lends a session of `target`; dropping the lease ends the session, so one that failed is

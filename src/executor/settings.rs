@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::deploy::{PROTECT, UNDO};
 use super::failure::Failure;
 use super::options::RunOptions;
 use super::render::Renderer;
@@ -26,6 +27,10 @@ pub(super) struct Settings {
     pub(super) poll: u64,
     pub(super) notify: Vec<Arc<str>>,
     pub(super) delegate_facts: bool,
+    /// The shell text that the user declared to undo the task.
+    pub(super) undo: Option<String>,
+    /// Paths that the user declared the task to change.
+    pub(super) protect: Vec<String>,
 }
 
 /// The longest `timeout` Ansible accepts.
@@ -70,6 +75,11 @@ impl Settings {
                 failure.within_same_place("Error processing keyword 'notify'")
             })?,
             environment: environment(task, renderer)?,
+            undo: renderer
+                .variable(UNDO)?
+                .map(|undo| undo.to_string())
+                .filter(|undo| !undo.trim().is_empty()),
+            protect: protected(renderer)?,
             delegate_facts: renderer
                 .flag(layer, Keyword::DelegateFacts)?
                 .unwrap_or(false),
@@ -85,6 +95,18 @@ pub(super) fn check_mode(
 ) -> Result<bool, Failure> {
     let said = renderer.flag(&task.layer, Keyword::CheckMode)?;
     Ok(said.unwrap_or(options.check))
+}
+
+fn protected(renderer: &Renderer<'_>) -> Result<Vec<String>, Failure> {
+    match renderer.variable(PROTECT)? {
+        None => Ok(Vec::new()),
+        Some(Value::List(paths)) => Ok(paths.iter().map(ToString::to_string).collect()),
+        Some(Value::String(path)) => Ok(vec![path.to_string()]),
+        Some(other) => Err(Failure::new(format!(
+            "`{PROTECT}` must be a path or a list of paths, not {}",
+            other.python_type()
+        ))),
+    }
 }
 
 fn attempts(retries: Option<i128>, has_until: bool) -> u32 {

@@ -48,6 +48,9 @@ impl Dispatcher<'_> {
                 self.include(batch, task, &round.finished)?;
             }
             self.fail_together(batch, &hosts, &round);
+            if self.is_doomed(batch, facts) {
+                return Ok(Ended::BreakRun);
+            }
             if self.too_many_failed(batch, facts, &hosts, &round) {
                 self.world.tell(Event::NoHostsRemaining);
                 ended = Ended::BreakRun;
@@ -86,6 +89,11 @@ impl Dispatcher<'_> {
                 for host in hosts {
                     batch.role_completed(role, host);
                 }
+                Ok(Round::default())
+            }
+            StepKind::Savepoint(step, savepoint) => {
+                self.savepoint_for_all(batch, *step, savepoint, hosts)
+                    .await?;
                 Ok(Round::default())
             }
             StepKind::Setup(task) | StepKind::Task(task) => match &task.action.kind {
@@ -174,6 +182,7 @@ impl Dispatcher<'_> {
             host: Arc::clone(host),
             scope: self.inventories.task_scope(Some(host), &running.task)?,
             scopes,
+            deploy: self.deploy_of(host),
         };
         let forks = self.world.forks.clone();
         self.workers.spawn(async move {
@@ -383,6 +392,10 @@ impl Dispatcher<'_> {
             };
             self.absorb(batch, &running, &mut done)?;
             self.include(batch, &running.task, std::slice::from_ref(&done))?;
+            if self.is_doomed(batch, facts) {
+                self.workers.shutdown().await;
+                return Ok(Ended::BreakRun);
+            }
         }
     }
 
@@ -407,6 +420,12 @@ impl Dispatcher<'_> {
                 }
                 StepKind::RoleComplete(role) => {
                     batch.role_completed(role, host);
+                    continue;
+                }
+                StepKind::Savepoint(step, savepoint) => {
+                    let alone = std::slice::from_ref(host);
+                    self.savepoint_for_all(batch, *step, savepoint, alone)
+                        .await?;
                     continue;
                 }
                 StepKind::Setup(task) | StepKind::Task(task) => task,

@@ -13,7 +13,7 @@ use super::looping::{Items, LoopVariables};
 use super::render::Renderer;
 use super::settings::Settings;
 use super::world::{Job, Overlay};
-use crate::event::{Event, Status, TaskInfo, TaskResult};
+use crate::event::{Event, Reversibility, Status, TaskInfo, TaskResult};
 use crate::node::Node;
 use crate::playbook::{ActionKind, IncludeRole, Keyword};
 use crate::template::{Binding, Layers, Scope};
@@ -127,6 +127,7 @@ pub(super) fn item_result(
         item: execution.label.clone(),
         error: execution.shown_error(),
         diff: execution.diff,
+        steps: execution.steps.clone(),
     }
 }
 
@@ -358,6 +359,7 @@ fn judge(
         result: answer.result,
         hints: answer.hints,
         effects: answer.effects,
+        steps: answer.steps,
         no_log: answer.no_log,
         ..Execution::default()
     };
@@ -379,6 +381,7 @@ fn judge(
         register(job, overlay, &execution);
         judge_failed(job, overlay, &mut execution);
     }
+    forget_harmless(job, &mut execution);
     execution.explain_failure(&task.mark, answer.by_module);
     if let Some(suppressed) = execution.result.get("failed_when_result")
         && !suppressed.is_truthy()
@@ -391,6 +394,20 @@ fn judge(
     }
     register(job, overlay, &execution);
     execution
+}
+
+/// Drops steps that nobody could undo of a task that changed nothing by its own word.
+fn forget_harmless(job: &Job, execution: &mut Execution) {
+    if execution.has("changed") || execution.has("failed") {
+        return;
+    }
+    execution.steps.retain(|step| {
+        let is_harmless = step.class == Reversibility::Opaque;
+        if let (true, Some(deploy)) = (is_harmless, &job.deploy) {
+            deploy.is_harmless(&step.what);
+        }
+        !is_harmless
+    });
 }
 
 fn judge_changed(job: &Job, overlay: &Overlay, execution: &mut Execution) {

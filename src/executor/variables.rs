@@ -177,6 +177,15 @@ impl Inventories {
         scope(&self.variables.snapshot(), None, None)
     }
 
+    /// Returns what stands in `layer` sees on a host.
+    pub(super) fn host_scope(
+        &self,
+        host: &Arc<str>,
+        layer: &Arc<Layer>,
+    ) -> Result<Arc<dyn Scope>, Error> {
+        scope(&self.variables.snapshot(), Some(host), Some(layer))
+    }
+
     /// Returns what a task sees on a host.
     pub(super) fn task_scope(
         &self,

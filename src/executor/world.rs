@@ -8,6 +8,7 @@ use indexmap::IndexMap;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::content::Contents;
+use super::deploy::Deploy;
 use super::jobs::Jobs;
 use super::options::RunOptions;
 use super::prompt::Prompter;
@@ -63,6 +64,8 @@ pub(super) struct Job {
     pub(super) host: Arc<str>,
     pub(super) scope: Arc<dyn Scope>,
     pub(super) scopes: Arc<dyn Scopes>,
+    /// The transaction the task is in.
+    pub(super) deploy: Option<Arc<Deploy>>,
 }
 
 /// Variables that exist only while a task runs: the loop's, and what it registered so far.

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use unicode_width::UnicodeWidthStr;
 
 use super::diagnostic::{self, render_origin};
+use super::plan::Plan;
 use super::results::{ResultStyle, clean, dump};
+use super::transaction::{self, Tone};
 use super::{Painter, Palette, Reporter, Streams, diff};
 use crate::config::Config;
 use crate::event::{Event, HostStats, Status, TaskInfo, TaskResult};
@@ -34,6 +36,8 @@ pub struct DefaultOptions {
     pub show_deprecations: bool,
     /// The whole run is a dry run.
     pub check: bool,
+    /// The changes that tasks tell are shown as a plan at the end.
+    pub plan: bool,
 }
 
 impl DefaultOptions {
@@ -68,6 +72,7 @@ impl DefaultOptions {
             show_custom_stats: config.is_on("SHOW_CUSTOM_STATS"),
             show_deprecations: config.is_on("DEPRECATION_WARNINGS"),
             check: false,
+            plan: false,
         }
     }
 }
@@ -80,6 +85,7 @@ pub struct DefaultReporter {
     banner: Option<u64>,
     /// Errors, warnings and deprecations already shown; each is shown once.
     shown: HashSet<String>,
+    plan: Plan,
 }
 
 impl DefaultReporter {
@@ -90,6 +96,7 @@ impl DefaultReporter {
             lockstep: true,
             banner: None,
             shown: HashSet::new(),
+            plan: Plan::default(),
         }
     }
 
@@ -103,6 +110,30 @@ impl DefaultReporter {
         let text = text.trim();
         let stars = self.options.columns.saturating_sub(text.width()).max(3);
         streams.out(&format!("\n{text} {}", "*".repeat(stars)))
+    }
+
+    fn tell_transaction(&self, event: &Event, streams: &mut Streams<'_>) -> io::Result<()> {
+        for (tone, line) in transaction::lines(event) {
+            let line = self.paint(&line, |palette| match tone {
+                Tone::Plain => &palette.verbose,
+                Tone::Good => &palette.ok,
+                Tone::Changed => &palette.changed,
+                Tone::Bad => &palette.error,
+            });
+            streams.out(&line)?;
+        }
+        Ok(())
+    }
+
+    fn print_plan(&mut self, streams: &mut Streams<'_>) -> io::Result<()> {
+        if !self.options.plan {
+            return Ok(());
+        }
+        self.print_banner("PLAN", streams)?;
+        for line in self.plan.take_lines() {
+            streams.out(&line)?;
+        }
+        Ok(())
     }
 
     fn check_marker(&self, check_mode: bool) -> &'static str {
@@ -554,7 +585,12 @@ impl Reporter for DefaultReporter {
             }
             Event::HostStarted { .. } | Event::Progress { .. } => Ok(()),
             Event::ItemFinished(result) => self.item_finished(result, streams),
-            Event::HostFinished(result) => self.host_finished(result, streams),
+            Event::HostFinished(result) => {
+                if self.options.plan {
+                    self.plan.add(result);
+                }
+                self.host_finished(result, streams)
+            }
             Event::Retried {
                 result,
                 retries_left,
@@ -601,7 +637,26 @@ impl Reporter for DefaultReporter {
                 streams.out(&self.paint(&line, |palette| &palette.verbose))
             }
             Event::Prompt { text } => streams.out(text),
-            Event::Finished { stats, custom } => self.recap(stats, custom, streams),
+            Event::Finished { stats, custom } => {
+                self.recap(stats, custom, streams)?;
+                self.print_plan(streams)
+            }
+            Event::TransactionOpened { id, participants } => {
+                if self.options.results.verbosity == 0 {
+                    return Ok(());
+                }
+                let line = format!("transaction {id} is open on {}", participants.join(", "));
+                streams.out(&self.paint(&line, |palette| &palette.verbose))
+            }
+            Event::TransactionEnded(outcome) => {
+                if outcome.block.is_none() {
+                    self.print_banner("TRANSACTION", streams)?;
+                }
+                self.tell_transaction(event, streams)
+            }
+            Event::LockAwaited { .. } | Event::RollingBack { .. } | Event::BlockUndone { .. } => {
+                self.tell_transaction(event, streams)
+            }
         }
     }
 }
@@ -686,6 +741,7 @@ pub(super) mod tests {
             show_custom_stats: false,
             show_deprecations: true,
             check: false,
+            plan: false,
         }
     }
 
@@ -719,6 +775,7 @@ pub(super) mod tests {
             item: None,
             error: None,
             diff: true,
+            steps: Vec::new(),
         }
     }
 

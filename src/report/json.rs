@@ -8,7 +8,10 @@ use std::sync::Arc;
 
 use super::{Reporter, Streams};
 use crate::error::Error;
-use crate::event::{Event, HostStats, Status, TaskInfo, TaskResult};
+use crate::event::{
+    Event, HostStats, ParticipantEnd, ParticipantOutcome, Status, Step, TaskInfo, TaskResult,
+    TransactionEnd,
+};
 use crate::source::Mark;
 use crate::value::{Map, Value};
 
@@ -134,6 +137,60 @@ fn to_value(event: &Event) -> Value {
             ],
         ),
         Event::Prompt { text } => object("prompt", [("text", text.as_str().into())]),
+        Event::LockAwaited { host, holder } => object(
+            "lock_awaited",
+            [
+                ("host", (&**host).into()),
+                ("who", holder.who.as_str().into()),
+                ("since", holder.since_text().into()),
+                ("run_url", holder.run_url.clone().into()),
+            ],
+        ),
+        Event::TransactionOpened { id, participants } => object(
+            "transaction_opened",
+            [
+                ("id", id.as_str().into()),
+                ("participants", names(participants)),
+            ],
+        ),
+        Event::RollingBack {
+            participants,
+            reason,
+        } => object(
+            "rolling_back",
+            [
+                ("participants", names(participants)),
+                ("reason", reason.as_str().into()),
+            ],
+        ),
+        Event::BlockUndone {
+            host,
+            block,
+            participants,
+        } => object(
+            "block_undone",
+            [
+                ("host", (&**host).into()),
+                ("block", block.as_str().into()),
+                (
+                    "participants",
+                    Value::list(participants.iter().map(participant)),
+                ),
+            ],
+        ),
+        Event::TransactionEnded(outcome) => object(
+            "transaction_ended",
+            [
+                ("id", outcome.id.as_str().into()),
+                ("block", outcome.block.clone().into()),
+                ("end", end(outcome.end).into()),
+                ("reason", outcome.reason.clone().into()),
+                (
+                    "participants",
+                    Value::list(outcome.participants.iter().map(participant)),
+                ),
+            ],
+        ),
         Event::Finished {
             stats: lines,
             custom,
@@ -199,7 +256,66 @@ fn result<const N: usize>(event: &str, result: &TaskResult, more: [(&str, Value)
         ("result", shown.into()),
         ("error", result.error.as_deref().map_or(Value::Null, error)),
     ];
-    Value::map(fields.into_iter().chain(more))
+    // Outside of transactions and their plans nobody looks for steps.
+    let steps =
+        (!result.steps.is_empty()).then(|| ("steps", Value::list(result.steps.iter().map(step))));
+    Value::map(fields.into_iter().chain(steps).chain(more))
+}
+
+fn step(step: &Step) -> Value {
+    Value::map([
+        ("class", Value::from(step.class.name())),
+        ("what", step.what.as_str().into()),
+        ("undo", step.undo.as_str().into()),
+    ])
+}
+
+fn end(end: TransactionEnd) -> &'static str {
+    match end {
+        TransactionEnd::Committed => "committed",
+        TransactionEnd::RolledBack => "rolled_back",
+        TransactionEnd::Stuck => "stuck",
+        TransactionEnd::InDoubt => "in_doubt",
+    }
+}
+
+fn participant(participant: &ParticipantOutcome) -> Value {
+    let (state, generation, why) = match &participant.end {
+        ParticipantEnd::Committed(None) => ("unchanged", None, None),
+        ParticipantEnd::Committed(generation) => ("committed", *generation, None),
+        ParticipantEnd::RolledBack => ("rolled_back", None, None),
+        ParticipantEnd::Stuck => ("stuck", None, None),
+        ParticipantEnd::Unknown(why) => ("unknown", None, Some(why.as_str())),
+    };
+    let drift = participant.drift.iter().map(|(path, saved)| {
+        Value::map([
+            ("path", Value::from(path.as_str())),
+            ("saved", saved.clone().into()),
+        ])
+    });
+    let stuck = participant.stuck.iter().map(|(what, why)| {
+        Value::map([
+            ("what", Value::from(what.as_str())),
+            ("why", why.as_str().into()),
+        ])
+    });
+    Value::map([
+        ("name", Value::from(&*participant.name)),
+        ("state", state.into()),
+        ("generation", generation.map_or(Value::Null, Value::from)),
+        ("why", why.map_or(Value::Null, Value::from)),
+        ("drift", Value::list(drift)),
+        ("stuck", Value::list(stuck)),
+        (
+            "not_undone",
+            Value::list(
+                participant
+                    .not_undone
+                    .iter()
+                    .map(|what| Value::from(what.as_str())),
+            ),
+        ),
+    ])
 }
 
 fn status(status: Status) -> &'static str {

@@ -4,7 +4,7 @@ use std::io;
 
 use super::diagnostic::{self, render_origin};
 use super::results::{ResultStyle, clean, dump};
-use super::{Painter, Palette, Reporter, Streams, diff};
+use super::{Painter, Palette, Reporter, Streams, diff, transaction};
 use crate::error::Error;
 use crate::event::{Event, Status, TaskResult};
 use crate::value::{Map, Value};
@@ -103,7 +103,12 @@ impl Reporter for MinimalReporter {
                 };
                 streams.out(&self.painter.paint(&line, &self.palette.verbose))
             }
-            _ => Ok(()),
+            event => {
+                for (_, line) in transaction::lines(event) {
+                    streams.out(&line)?;
+                }
+                Ok(())
+            }
         }
     }
 }

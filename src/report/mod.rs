@@ -8,8 +8,10 @@ mod diff;
 pub mod json;
 pub mod minimal;
 mod painter;
+mod plan;
 mod results;
 mod status_line;
+mod transaction;
 
 use std::io::{self, Write};
 

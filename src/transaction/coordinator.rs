@@ -56,12 +56,21 @@ pub enum Standing {
     Stuck,
     /// It does not answer.
     Unknown,
+    /// It failed as far as the plays allow, and the others go on without it.
+    LeftOut,
 }
+
+/// The reason journaled by a participant that is undone because the others go on without it; its
+/// outcome says nothing about theirs.
+pub const LEFT_OUT: &str = "left out: the play goes on without it";
 
 impl Standing {
     /// Tells whether the participant will say nothing more by itself.
     fn is_final(self) -> bool {
-        matches!(self, Self::Committed | Self::RolledBack | Self::Stuck)
+        matches!(
+            self,
+            Self::Committed | Self::RolledBack | Self::Stuck | Self::LeftOut
+        )
     }
 }
 
@@ -117,6 +126,13 @@ impl Coordinator {
         })
     }
 
+    /// Leaves a participant out: its outcome is not part of the deploy's any more.
+    pub fn leave(&mut self, member: Member) {
+        if let (Phase::Running, Some(standing)) = (self.phase, self.members.get_mut(member)) {
+            *standing = Standing::LeftOut;
+        }
+    }
+
     /// Returns what is known of each participant.
     pub fn standings(&self) -> &[Standing] {
         &self.members
@@ -126,7 +142,7 @@ impl Coordinator {
     pub fn take(&mut self, happened: Happened) -> Vec<Order> {
         match happened {
             // Without participants there is nobody to ask.
-            Happened::Finished if self.members.is_empty() && self.may_abort() => {
+            Happened::Finished if self.is_alone() && self.may_abort() => {
                 self.enter(Phase::Committing, Order::Commit)
             }
             Happened::Finished if self.phase == Phase::Running => {
@@ -170,7 +186,10 @@ impl Coordinator {
         {
             return None;
         }
-        let all = |wanted| self.members.iter().all(|standing| *standing == wanted);
+        let all = |wanted| {
+            let mut counted = self.members.iter().filter(|it| **it != Standing::LeftOut);
+            counted.all(|standing| *standing == wanted)
+        };
         let any = |wanted| self.members.contains(&wanted);
         Some(match self.phase {
             Phase::Aborting if all(Standing::RolledBack) => Verdict::RolledBack,
@@ -181,8 +200,13 @@ impl Coordinator {
         })
     }
 
+    fn is_alone(&self) -> bool {
+        let mut members = self.members.iter();
+        members.all(|standing| *standing == Standing::LeftOut)
+    }
+
     /// Tells whether no COMMIT was ordered yet.
-    fn may_abort(&self) -> bool {
+    pub fn may_abort(&self) -> bool {
         !matches!(self.phase, Phase::Committing | Phase::Aborting)
     }
 
@@ -215,7 +239,8 @@ impl Coordinator {
             return Vec::new();
         }
         self.members[member] = to;
-        if self.members.iter().any(|standing| *standing != to) {
+        let mut counted = self.members.iter().filter(|it| **it != Standing::LeftOut);
+        if counted.any(|standing| *standing != to) {
             return Vec::new();
         }
         match self.phase {
@@ -229,6 +254,9 @@ impl Coordinator {
         let Some(known) = self.members.get_mut(member) else {
             return Vec::new();
         };
+        if *known == Standing::LeftOut {
+            return Vec::new();
+        }
         *known = standing;
         if self.may_abort() {
             self.abort()
@@ -686,6 +714,21 @@ mod tests {
         assert!(coordinator.take(Happened::Lost(1)).is_empty());
         assert_eq!(coordinator.verdict(), Some(Verdict::InDoubt));
         // Its acknowledgement may still come.
+        coordinator.take(Happened::Committed(1));
+        assert_eq!(coordinator.verdict(), Some(Verdict::Committed));
+    }
+
+    #[test]
+    fn a_host_that_is_left_out_is_neither_asked_nor_counted() {
+        let mut coordinator = Coordinator::new();
+        coordinator.join();
+        coordinator.join();
+        coordinator.leave(0);
+        assert_eq!(coordinator.take(Happened::Finished), [Order::Prepare(1)]);
+        let orders = coordinator.take(Happened::Voted(1, Vote::Yes));
+        assert_eq!(orders, [Order::Confirm(1)]);
+        assert!(coordinator.take(Happened::RolledBack(0)).is_empty());
+        assert_eq!(coordinator.take(Happened::Confirmed(1)), [Order::Commit(1)]);
         coordinator.take(Happened::Committed(1));
         assert_eq!(coordinator.verdict(), Some(Verdict::Committed));
     }

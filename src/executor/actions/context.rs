@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use super::{Answer, arguments};
 use crate::agent::protocol::CheckMode;
-use crate::event::{Event, Status, TaskResult};
+use crate::event::{Event, Reversibility, Status, Step, TaskResult};
+use crate::executor::deploy::{self, Acting};
 use crate::executor::execution::Effect;
 use crate::executor::failure::Failure;
 use crate::executor::jobs::{self, JobState};
 use crate::executor::render::Renderer;
-use crate::executor::session::{ModuleCall, RawOutput, Target};
+use crate::executor::session::{ModuleCall, RawOutput, Reported, Target};
 use crate::executor::settings::Settings;
 use crate::executor::target::TargetReader;
 use crate::executor::world::Job;
@@ -79,13 +80,26 @@ impl ActionContext<'_> {
             },
             diff: self.settings.diff,
             environment: self.settings.environment.clone(),
+            seq: None,
+            undo: self.settings.undo.clone(),
+            protect: self.settings.protect.clone(),
+            no_log: self.job.info.no_log,
         };
-        let target = self.target()?;
-        let result = match self.settings.async_seconds {
-            0 => self.call(&target, call).await?,
-            seconds => self.in_background(target, call, seconds).await,
+        let place = Acting {
+            target: self.target()?,
+            deploy: self.job.deploy.clone(),
         };
-        let mut answer = Answer::from_result(with_lines(result));
+        let beside = deploy::opaque_steps(name, &call.args).map(nobody_undoes);
+        let reported = match self.settings.async_seconds {
+            0 => self.call(&place, call).await?,
+            seconds => Reported {
+                result: self.in_background(place, call, seconds).await,
+                steps: Vec::new(),
+            },
+        };
+        let mut answer = Answer::from_result(with_lines(reported.result));
+        answer.steps = reported.steps;
+        answer.steps.extend(beside);
         answer.by_module = true;
         if name != "setup"
             && let Some(Value::Map(facts)) = answer.result.get("ansible_facts")
@@ -96,7 +110,7 @@ impl ActionContext<'_> {
         Ok(answer)
     }
 
-    async fn call(&self, target: &Target, call: ModuleCall) -> Result<Map, Failure> {
+    async fn call(&self, place: &Acting, call: ModuleCall) -> Result<Reported, Failure> {
         let world = &self.job.world;
         let host = &self.job.host;
         let progress = |label: &str, done: u64, total: u64| {
@@ -107,16 +121,13 @@ impl ActionContext<'_> {
                 total,
             });
         };
-        let mut lease = world.sessions.lend(target).await?;
-        let result = lease.session.call(call, &world.contents, &progress).await?;
-        world.sessions.take_back(lease);
-        Ok(result)
+        place.call(world, call, &progress).await
     }
 
     /// Runs a module as a job; with `poll` waits for it.
-    async fn in_background(&self, target: Target, call: ModuleCall, seconds: u64) -> Map {
+    async fn in_background(&self, place: Acting, call: ModuleCall, seconds: u64) -> Map {
         let world = &self.job.world;
-        let id = jobs::start(world, target, call, seconds);
+        let id = jobs::start(world, place, call, seconds);
         if self.settings.poll == 0 {
             let started = [
                 ("ansible_job_id", Value::from(id.as_str())),
@@ -146,6 +157,7 @@ impl ActionContext<'_> {
                     item: None,
                     error: None,
                     diff: false,
+                    steps: Vec::new(),
                 },
                 job: id.clone(),
                 finished,
@@ -228,6 +240,15 @@ impl ActionContext<'_> {
                 .join(&self.job.play.directory)
                 .join(path),
         }
+    }
+}
+
+/// Makes the step of something that is done beside the machine and that nobody can undo.
+pub(super) fn nobody_undoes(what: String) -> Step {
+    Step {
+        class: Reversibility::Opaque,
+        what,
+        undo: String::new(),
     }
 }
 

@@ -24,6 +24,7 @@ use std::sync::Arc;
 use super::execution::Effect;
 use super::failure::Failure;
 use crate::arguments::ArgumentSpec;
+use crate::event::Step;
 use crate::modules;
 use crate::playbook::{ActionKind, Catalog, ModuleName};
 use crate::value::{Map, Value};
@@ -39,6 +40,8 @@ pub(super) struct Answer {
     /// Keys beside the result for reporters only.
     pub(super) hints: Map,
     pub(super) effects: Vec<Effect>,
+    /// What it changed, or would change.
+    pub(super) steps: Vec<Step>,
     pub(super) no_log: bool,
     /// A module on the target said it, not the controller.
     pub(super) by_module: bool,

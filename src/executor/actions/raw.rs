@@ -1,5 +1,6 @@
 //! `raw`: a command of the target's shell, with nothing of ours on the target.
 
+use super::context::nobody_undoes;
 use super::{ActionContext, Answer};
 use crate::arguments;
 use crate::event::Event;
@@ -34,6 +35,7 @@ pub(super) async fn run(context: &mut ActionContext<'_>) -> Result<Answer, Failu
         Some(shell) => format!("{shell} -c {}", quoted(&command)),
         None => command,
     };
+    let what = format!("raw: {command}");
     let output = context.raw(&command).await?;
     let mut result = Map::new();
     result.insert("changed".into(), true.into());
@@ -48,7 +50,9 @@ pub(super) async fn run(context: &mut ActionContext<'_>) -> Result<Answer, Failu
         result.insert("failed".into(), true.into());
         result.insert("msg".into(), "non-zero return code".into());
     }
-    Ok(Answer::from_result(result))
+    let mut answer = Answer::from_result(result);
+    answer.steps.push(nobody_undoes(what));
+    Ok(answer)
 }
 
 /// Quotes a text for a POSIX shell.
