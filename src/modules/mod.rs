@@ -25,6 +25,7 @@ mod find;
 mod fragments;
 mod get_url;
 mod getent;
+mod git;
 mod glob;
 mod group;
 mod hostname;
@@ -42,6 +43,7 @@ mod package;
 mod package_facts;
 mod path_info;
 mod ping;
+mod pip;
 mod replace;
 mod script;
 mod service;
@@ -111,6 +113,7 @@ const MODULES: &[Module] = &[
     module!(find, FindArgs),
     module!(get_url, GetUrlArgs),
     module!(getent, GetentArgs),
+    module!(git, GitArgs),
     module!(group, GroupArgs),
     module!(hostname, HostnameArgs),
     module!(known_hosts, KnownHostsArgs),
@@ -118,6 +121,7 @@ const MODULES: &[Module] = &[
     module!(package, PackageArgs),
     module!(package_facts, PackageFactsArgs),
     module!(ping, PingArgs),
+    module!(pip, PipArgs),
     module!(replace, ReplaceArgs),
     module!(script, ScriptArgs),
     module!(service, ServiceArgs),
