@@ -46,6 +46,31 @@ async fn a_chain_of_jump_hosts_leads_to_the_host() {
 }
 
 #[tokio::test]
+async fn much_goes_both_ways_at_once_through_jump_hosts() {
+    const MUCH: usize = 32 << 20;
+    let key = new_key();
+    let (jump, target) = tokio::join!(Server::start(rules(&key)), Server::start(rules(&key)));
+    let home = Home::new()
+        .knows(&[&jump, &target])
+        .key("id_ed25519", &key);
+    let endpoint = Endpoint {
+        ssh_common_args: format!("-J 127.0.0.1:{0},127.0.0.1:{0}", jump.port),
+        ..endpoint(&target)
+    };
+    let connection = home.connect(&endpoint).await.unwrap();
+    let mut channel = connection.exec("echo").await.unwrap();
+    let mut stdin = channel.stdin;
+    let writing = tokio::spawn(async move {
+        stdin.write_all(&vec![7; MUCH]).await.unwrap();
+        stdin.shutdown().await.unwrap();
+    });
+    let mut back = Vec::new();
+    channel.stdout.read_to_end(&mut back).await.unwrap();
+    writing.await.unwrap();
+    assert_eq!(back.len(), MUCH);
+}
+
+#[tokio::test]
 async fn an_unknown_jump_host_is_refused_and_named() {
     let key = new_key();
     let (jump, target) = tokio::join!(Server::start(rules(&key)), Server::start(rules(&key)));

@@ -280,6 +280,8 @@ impl server::Handler for Visitor {
         let channel = self.channels.remove(&id).unwrap();
         if command == b"ask the agent" {
             tokio::spawn(ask_agent(channel, session.handle()));
+        } else if command == b"echo" {
+            tokio::spawn(echo(channel));
         } else if self.rules.deaf {
             self.channels.insert(id, channel);
         } else {
@@ -330,6 +332,13 @@ async fn ask_agent(channel: Channel<Msg>, session: server::Handle) {
     channel.data(answer.as_bytes()).await.unwrap();
     drop(channel.exit_status(0).await);
     drop(channel.close().await);
+}
+
+/// Sends back what arrives, as it arrives.
+async fn echo(channel: Channel<Msg>) {
+    let (mut reader, mut writer) = tokio::io::split(channel.into_stream());
+    drop(tokio::io::copy(&mut reader, &mut writer).await);
+    drop(writer.shutdown().await);
 }
 
 /// Runs `command` with the input that arrives before the end of file.

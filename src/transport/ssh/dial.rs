@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 
 use super::super::lifeline::Lifeline;
 use super::super::{ExitStatus, local};
+use super::forward;
 use super::settings::{AddressFamily, Proxy};
 use super::{Client, ConnectContext, Failure, Link, Settings, Stage, TransportError};
 
@@ -75,7 +76,7 @@ impl Client {
             .await
             .map_err(|_| link.timeout(Stage::Connect, settings.timeout))?;
         match opened {
-            Ok(channel) => Ok(Box::new(channel.into_stream())),
+            Ok(channel) => Ok(forward::stream(channel)),
             Err(russh::Error::ChannelOpenFailure(reason)) => {
                 Err(link.error(Failure::Unreachable {
                     detail: format!(

@@ -16,6 +16,7 @@ mod candidates;
 mod channel;
 mod config;
 mod dial;
+mod forward;
 mod handshake;
 mod host_key;
 mod identity;
