@@ -146,6 +146,28 @@ async fn the_real_executable_travels_compressed_and_verifies_itself() {
 }
 
 #[tokio::test]
+async fn tasks_find_the_login_directory_in_their_environment() {
+    let host = host();
+    let real = Agents::new(env!("CARGO_BIN_EXE_backstay"), &BTreeMap::new());
+    let mut agent = host.start_with(&real, None).await.unwrap();
+    let arguments = Value::map([("cmd", "env")]);
+    let call = Call {
+        module: "command".into(),
+        arguments: arguments.as_map().unwrap().clone(),
+        ..Call::default()
+    };
+    let reply = agent.call(call, &Store::default(), &|_| {}).await.unwrap();
+    agent.close().await;
+    let stdout = reply.result.get("stdout").unwrap().to_string();
+    let found: Vec<&str> = stdout
+        .lines()
+        .filter(|line| line.contains("PWD="))
+        .collect();
+    let here = std::env::current_dir().unwrap();
+    assert_eq!(found, [format!("PWD={}", here.display())]);
+}
+
+#[tokio::test]
 async fn a_damaged_copy_is_replaced() {
     let host = host();
     let real = Path::new(env!("CARGO_BIN_EXE_backstay"));

@@ -50,9 +50,7 @@ async fn much_goes_both_ways_at_once_through_jump_hosts() {
     const MUCH: usize = 32 << 20;
     let key = new_key();
     let (jump, target) = tokio::join!(Server::start(rules(&key)), Server::start(rules(&key)));
-    let home = Home::new()
-        .knows(&[&jump, &target])
-        .key("id_ed25519", &key);
+    let home = Home::new().knows(&[&jump, &target]).key("id_ed25519", &key);
     let endpoint = Endpoint {
         ssh_common_args: format!("-J 127.0.0.1:{0},127.0.0.1:{0}", jump.port),
         ..endpoint(&target)

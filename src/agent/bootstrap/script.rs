@@ -35,12 +35,13 @@ pub(super) fn script(marker: &str, binaries: &[&Binary]) -> String {
     text
 }
 
-/// Functions: enter a directory that is ours alone; become the agent in it.
+/// Functions: enter a directory that is ours alone; become the agent in it, whose tasks find the
+/// login directory in their environment.
 const ENTER: &str = concat!(
     r#"U=$(id -u);"#,
     r#"own(){ [ -n "$1" ]&&cd -P "$1" 2>/dev/null||return 1;set -- $(ls -ldn .);"#,
     r#"case "$1 $3" in "drwx------ $U"|"drwx------. $U")return 0;;esac;return 1;};"#,
-    r#"go(){ umask $O;exec "./$S" agent --marker $M --sha256 $S --directory "$P";};"#,
+    r#"go(){ umask $O;unset OLDPWD;PWD=$P exec "./$S" agent --marker $M --sha256 $S --directory "$P";};"#,
 );
 
 const FIND: &str = concat!(
