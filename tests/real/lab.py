@@ -204,6 +204,8 @@ class Running:
             self.process.kill()
             out, err = self.process.communicate()
             raise AssertionError(f"still running after {seconds} s\n{out}{err}") from None
+        finally:
+            self.process.kill()
         return Played(self.command, self.process.returncode, out, err)
 
 
