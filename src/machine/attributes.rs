@@ -202,7 +202,7 @@ impl Machine {
             let old = label(selinux::read(path).map_err(failed)?);
             let new = label(Some(after.clone().into_bytes()));
             self.record_attributes_of(path, old, new)?;
-            selinux::write(path, &after).map_err(failed)?;
+            selinux::write(path, after.as_bytes()).map_err(failed)?;
         }
         change.note("secontext", split_context(&before), split_context(&after));
         Ok(())
@@ -249,6 +249,38 @@ impl Machine {
             flags::write(path, wanted).map_err(failed)?;
         }
         change.note("attributes", before.letters(), spelled(asked));
+        Ok(())
+    }
+
+    /// Gives back a recorded label and recorded flags.
+    pub(super) fn restore_labels(&mut self, path: &Path, old: &OldAttributes) -> Result<()> {
+        let failed = |error: io::Error| MachineError::io("change attributes of", path, error);
+        let now = OldAttributes {
+            selinux: match old.selinux {
+                Some(_) => selinux::read(path).map_err(failed)?,
+                None => None,
+            },
+            flags: match old.flags {
+                Some(_) => flags::read(path).map_err(failed)?.map(|flags| flags.0),
+                None => None,
+            },
+            ..OldAttributes::default()
+        };
+        let wanted = OldAttributes {
+            selinux: old.selinux.clone(),
+            flags: old.flags,
+            ..OldAttributes::default()
+        };
+        if now == wanted {
+            return Ok(());
+        }
+        self.record_attributes_of(path, now, wanted)?;
+        if let Some(label) = &old.selinux {
+            selinux::write(path, label).map_err(failed)?;
+        }
+        if let Some(flags) = old.flags {
+            flags::write(path, super::FileFlags(flags)).map_err(failed)?;
+        }
         Ok(())
     }
 

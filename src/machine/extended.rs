@@ -52,6 +52,12 @@ pub(super) fn capability(path: &Path) -> io::Result<Option<Vec<u8>>> {
     get(path, &CString::from(CAPABILITY))
 }
 
+/// Gives a program file back the capabilities it had.
+pub(super) fn set_capability(path: &Path, value: &[u8]) -> io::Result<()> {
+    let flags = XattrFlags::empty();
+    Ok(rustix::fs::lsetxattr(path, CAPABILITY, value, flags)?)
+}
+
 /// Returns one extended attribute of a file, a link being itself.
 pub(super) fn get(path: &Path, name: &CString) -> io::Result<Option<Vec<u8>>> {
     loop {

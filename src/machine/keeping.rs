@@ -309,7 +309,7 @@ fn dress(from: &Place, to: &Place, found: &Metadata) -> io::Result<()> {
     if (now.uid, now.gid) != (found.uid, found.gid) {
         rustix::fs::chownat(to.directory(), &to.name, Some(uid), Some(gid), nofollow)?;
     }
-    extended::copy(&from.path, &to.path)?;
+    extended::copy(&from.handle_path(), &to.handle_path())?;
     if !found.is_link() {
         to.change_mode(found.mode)?;
     }

@@ -24,6 +24,7 @@ mod query;
 mod selinux;
 mod temporary;
 mod tree;
+pub mod undo;
 mod words;
 mod write;
 

@@ -56,6 +56,20 @@ impl Place {
         })
     }
 
+    /// Makes the place of a name in an open directory, whose real path and name is `path`.
+    pub(super) fn in_directory(directory: OwnedFd, name: &OsStr, path: &Path) -> Self {
+        Self {
+            directory,
+            name: name.to_owned(),
+            path: path.to_owned(),
+        }
+    }
+
+    /// Returns a path that leads here whatever happens to the names above.
+    pub(super) fn handle_path(&self) -> PathBuf {
+        handle_path(self.directory()).join(&self.name)
+    }
+
     pub(super) fn directory(&self) -> BorrowedFd<'_> {
         self.directory.as_fd()
     }

@@ -82,11 +82,11 @@ pub(super) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     extended::get(path, &attribute())
 }
 
-pub(super) fn write(path: &Path, context: &str) -> io::Result<()> {
+pub(super) fn write(path: &Path, context: &[u8]) -> io::Result<()> {
     Ok(rustix::fs::lsetxattr(
         path,
         attribute(),
-        context.as_bytes(),
+        context,
         rustix::fs::XattrFlags::empty(),
     )?)
 }

@@ -104,6 +104,8 @@ pub enum Outcome {
     Nothing,
     /// The old state is back; what somebody else had made of it meanwhile is saved.
     Drift(Drift),
+    /// Nobody can undo it.
+    Left,
     /// The change stands.
     Failed { why: String },
 }

@@ -1,0 +1,152 @@
+//! Looking at everything once more after undoing: the oldest record of each path tells how it was.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::transaction::journal::{Before, FileId, OldAttributes, Spot, UndoRecord};
+use crate::transaction::state::Item;
+
+use super::super::Metadata;
+use super::super::place::Place;
+use super::spot::said;
+use super::{Run, files};
+
+/// How a path was.
+#[derive(Default)]
+struct Expected<'r> {
+    /// `None` where only attributes are known.
+    thing: Option<Thing<'r>>,
+    attributes: OldAttributes,
+}
+
+/// What was at a path.
+#[derive(Clone, Copy)]
+enum Thing<'r> {
+    Nothing,
+    Kept(&'r Before),
+    Moved(FileId),
+}
+
+impl Run<'_> {
+    /// Adds an item for every path that is not as it was before the oldest of the records.
+    pub(super) fn verify(&mut self, pending: &[(u64, &UndoRecord)]) {
+        let mut wrong = Vec::new();
+        for (spot, expected) in self.expected(pending).values() {
+            if let Err(why) = self.compare(spot, expected) {
+                let what = spot.path.display().to_string();
+                wrong.push(Item { what, why });
+            }
+        }
+        self.items.extend(wrong);
+    }
+
+    fn expected<'r>(
+        &self,
+        pending: &[(u64, &'r UndoRecord)],
+    ) -> BTreeMap<&'r Path, (&'r Spot, Expected<'r>)> {
+        let mut all: BTreeMap<&Path, (&Spot, Expected<'_>)> = BTreeMap::new();
+        let mut touched: BTreeSet<PathBuf> = BTreeSet::new();
+        for (number, record) in pending.iter().rev() {
+            let excused = self.excused.contains(number);
+            for (spot, thing, attributes) in claims(record) {
+                let known = spot.path.ancestors().any(|path| touched.contains(path));
+                if thing.is_some() {
+                    touched.insert(spot.path.clone());
+                }
+                if known || excused {
+                    continue;
+                }
+                let (_, expected) = all.entry(&spot.path).or_insert((spot, Expected::default()));
+                expected.thing = expected.thing.or(thing);
+                older(&mut expected.attributes, attributes);
+            }
+        }
+        all
+    }
+
+    fn compare(&self, spot: &Spot, expected: &Expected<'_>) -> Result<(), String> {
+        let wrong = |error: io::Error| said(&spot.path, error);
+        let place = self.find(spot)?;
+        let found = match &place {
+            Some(place) => place.metadata().map_err(wrong)?,
+            None => None,
+        };
+        match (place, found, expected.thing) {
+            (_, None, Some(Thing::Nothing)) => Ok(()),
+            (_, Some(_), Some(Thing::Nothing)) => {
+                Err("it is there again after it was removed".into())
+            }
+            (Some(place), Some(found), thing) => {
+                if !self.is_thing(&place, &found, thing)? {
+                    return Err("it was replaced again after it was restored".into());
+                }
+                let now = files::current(&place, &found, &expected.attributes).map_err(wrong)?;
+                if same(&now, &expected.attributes, &found) {
+                    return Ok(());
+                }
+                Err("its owner, mode or labels were changed after they were restored".into())
+            }
+            _ => Err("it is gone".into()),
+        }
+    }
+
+    fn is_thing(
+        &self,
+        place: &Place,
+        found: &Metadata,
+        thing: Option<Thing<'_>>,
+    ) -> Result<bool, String> {
+        match thing {
+            Some(Thing::Kept(before)) => {
+                let copied = self.renewed.iter().any(|tree| place.path.starts_with(tree));
+                Ok(copied || files::is_old(place, Some(found), before)?)
+            }
+            Some(Thing::Moved(id)) => Ok(found.id() == id),
+            Some(Thing::Nothing) | None => Ok(true),
+        }
+    }
+}
+
+type Claim<'r> = (&'r Spot, Option<Thing<'r>>, Option<&'r OldAttributes>);
+
+/// Returns what a record says about how things were.
+fn claims(record: &UndoRecord) -> Vec<Claim<'_>> {
+    match record {
+        UndoRecord::Created { spot, .. } => vec![(spot, Some(Thing::Nothing), None)],
+        UndoRecord::Replaced { spot, before, .. } | UndoRecord::Removed { spot, before } => {
+            let thing = Some(Thing::Kept(before));
+            vec![(spot, thing, Some(&before.attributes))]
+        }
+        UndoRecord::Renamed { from, to, moved } => {
+            let moved = Some(Thing::Moved(*moved));
+            vec![(from, moved, None), (to, Some(Thing::Nothing), None)]
+        }
+        UndoRecord::Attributes { spot, before, .. } => vec![(spot, None, Some(before))],
+        UndoRecord::Effect { .. } => Vec::new(),
+    }
+}
+
+/// Takes over what is not known yet.
+fn older(known: &mut OldAttributes, more: Option<&OldAttributes>) {
+    let Some(more) = more else { return };
+    known.mode = known.mode.or(more.mode);
+    known.uid = known.uid.or(more.uid);
+    known.gid = known.gid.or(more.gid);
+    known.flags = known.flags.or(more.flags);
+    if known.selinux.is_none() {
+        known.selinux.clone_from(&more.selinux);
+    }
+    if known.capability.is_none() {
+        known.capability.clone_from(&more.capability);
+    }
+}
+
+fn same(now: &OldAttributes, expected: &OldAttributes, found: &Metadata) -> bool {
+    // A link's mode says nothing.
+    let mode = found.is_link() || now.mode == expected.mode;
+    mode && OldAttributes {
+        mode: expected.mode,
+        ..now.clone()
+    } == *expected
+}
