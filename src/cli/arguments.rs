@@ -26,6 +26,16 @@ pub(super) enum Command {
     Play(PlayArgs),
     /// Run playbooks as one transaction: committed on every host, or undone on every host.
     Deploy(super::deploy::DeployArgs),
+    /// Show which generation stands on hosts, what is open, and what differs.
+    Status(super::status::StatusArgs),
+    /// List the transactions of hosts.
+    History(super::status::HistoryArgs),
+    /// Put hosts back to an earlier generation.
+    Rollback(super::rollback::RollbackArgs),
+    /// Settle what dead runs left behind.
+    Recover(super::recover::RecoverArgs),
+    /// Show who holds hosts, or make them let go.
+    Lock(super::lock::LockArgs),
     /// Run one module on hosts, as `ansible` does.
     Run(RunArgs),
     /// Show the inventory, as `ansible-inventory` does.
@@ -317,6 +327,20 @@ pub(super) struct OutputArgs {
     /// What is written to standard output
     #[arg(long, value_enum, default_value_t = OutputFormat::Text, value_name = "FORMAT")]
     pub(super) output: OutputFormat,
+}
+
+impl OutputArgs {
+    /// Returns the options of a command without `-v`.
+    pub(super) fn quiet(json: bool) -> Self {
+        Self {
+            verbosity: VerbosityArgs { verbose: 0 },
+            output: if json {
+                OutputFormat::Json
+            } else {
+                OutputFormat::Text
+            },
+        }
+    }
 }
 
 /// `-v`.

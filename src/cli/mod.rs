@@ -8,14 +8,20 @@ mod config;
 mod deploy;
 mod extra_vars;
 mod files;
+mod fleet;
 mod inventory;
 mod listing;
+mod lock;
+mod outcomes;
 mod play;
 mod preparation;
 mod programs;
+mod recover;
+mod rollback;
 mod run;
 mod screen;
 mod secrets;
+mod status;
 mod surroundings;
 mod terminal;
 mod vault;
@@ -26,9 +32,10 @@ use std::path::Path;
 
 use clap::Parser;
 
-use crate::config::Config;
+use crate::config::{Config, Surroundings};
 use crate::error::{EXIT_ERROR, EXIT_OK, EXIT_PARSE_ERROR, Error, ErrorKind, Result};
 use crate::report::{Painter, diagnostic};
+use crate::source::Mark;
 use arguments::{Backstay, Command};
 use preparation::Preparation;
 
@@ -102,6 +109,26 @@ fn dispatch(command: Command) -> Result<u8, Vec<Error>> {
             let prepared = Preparation::new(surroundings, config, sources, &args.play.vault)?;
             deploy::run(&args, &prepared)
         }
+        Command::Status(args) => {
+            let prepared = prepare(surroundings, config, &args.fleet)?;
+            status::run(&args, &prepared)
+        }
+        Command::History(args) => {
+            let prepared = prepare(surroundings, config, &args.fleet)?;
+            status::history(&args, &prepared)
+        }
+        Command::Rollback(args) => {
+            let prepared = prepare(surroundings, config, &args.fleet)?;
+            rollback::run(&args, &prepared)
+        }
+        Command::Recover(args) => {
+            let prepared = prepare(surroundings, config, &args.fleet)?;
+            recover::run(&args, &prepared)
+        }
+        Command::Lock(args) => {
+            let prepared = prepare(surroundings, config, args.fleet())?;
+            lock::run(&args, &prepared)
+        }
         Command::Play(args) => {
             let sources = &args.hosts.sources;
             let prepared = Preparation::new(surroundings, config, sources, &args.vault)?;
@@ -110,14 +137,29 @@ fn dispatch(command: Command) -> Result<u8, Vec<Error>> {
     }
 }
 
+/// Prepares a command about transactions.
+fn prepare(
+    surroundings: Surroundings,
+    config: Config,
+    fleet: &fleet::FleetArgs,
+) -> Result<Preparation, Vec<Error>> {
+    let prepared = Preparation::new(surroundings, config, &fleet.sources, &fleet.vault)?;
+    tell_warnings(&prepared);
+    Ok(prepared)
+}
+
 /// Prints what the user should know about the settings and the inventory.
 fn tell_warnings(prepared: &Preparation) {
-    let painter = screen::painter(&prepared.config, io::stderr().is_terminal());
     for warning in &prepared.warnings {
-        let text = diagnostic::render_warning(&warning.text, warning.mark.as_ref(), painter);
-        // Without a stderr there is nobody to tell.
-        writeln!(io::stderr().lock(), "{text}").ok();
+        tell_warning(prepared, &warning.text, warning.mark.as_ref());
     }
+}
+
+fn tell_warning(prepared: &Preparation, text: &str, mark: Option<&Mark>) {
+    let painter = screen::painter(&prepared.config, io::stderr().is_terminal());
+    let text = diagnostic::render_warning(text, mark, painter);
+    // Without a stderr there is nobody to tell.
+    writeln!(io::stderr().lock(), "{}", prepared.redactor.redact(&text)).ok();
 }
 
 /// Prints the errors that ended the command, each as one story, and picks the exit code.

@@ -24,8 +24,8 @@ use crate::error::{
 };
 use crate::event::{Event, TransactionEnd};
 use crate::executor::{
-    self, BecomeDefaults, Cancellation, ConnectionDefaults, Executable, Gathering, Run, RunOptions,
-    RunOutcome, TransactionOptions,
+    self, BecomeDefaults, Cancellation, ConnectionDefaults, Executable, Fleet, Gathering, Run,
+    RunOptions, RunOutcome, TransactionOptions,
 };
 use crate::inventory::Inventory;
 use crate::lookups::World;
@@ -142,6 +142,30 @@ impl Job<'_> {
         command: &CommandOptions<'_>,
         adjust: impl FnOnce(&mut RunOptions),
     ) -> Result<Ended, Vec<Error>> {
+        self.with_parts(command, adjust, |parts, playbooks| {
+            command.execute(self.prepared, parts, playbooks)
+        })
+    }
+
+    /// Asks the hosts of the plays what they know of transactions.
+    pub(super) fn ask<T>(
+        &self,
+        command: &CommandOptions<'_>,
+        then: impl AsyncFnOnce(&mut Fleet) -> T,
+    ) -> Result<T, Vec<Error>> {
+        self.with_parts(
+            command,
+            |_| {},
+            |parts, playbooks| ask(self.prepared, parts, playbooks, then),
+        )
+    }
+
+    fn with_parts<T>(
+        &self,
+        command: &CommandOptions<'_>,
+        adjust: impl FnOnce(&mut RunOptions),
+        act: impl FnOnce(Parts<'_>, &[Playbook]) -> Result<T>,
+    ) -> Result<T, Vec<Error>> {
         let prepared = self.prepared;
         let world = lookups(prepared, &self.playbooks[0]);
         let engine = engine(prepared, &world);
@@ -162,9 +186,7 @@ impl Job<'_> {
             lookups: world,
             variables,
         };
-        command
-            .execute(prepared, parts, &playbooks)
-            .map_err(|error| vec![error])
+        act(parts, &playbooks).map_err(|error| vec![error])
     }
 
     /// Loads every playbook and the variable files of every host; all errors are gathered.
@@ -552,6 +574,32 @@ impl CommandOptions<'_> {
             Err(panic) => std::panic::resume_unwind(panic),
         }
     }
+}
+
+/// Asks the hosts of `playbooks`; warnings go to standard error.
+fn ask<T>(
+    prepared: &Preparation,
+    parts: Parts<'_>,
+    playbooks: &[Playbook],
+    then: impl AsyncFnOnce(&mut Fleet) -> T,
+) -> Result<T> {
+    let runtime = runtime()?;
+    let (events, mut happened) = mpsc::unbounded_channel();
+    let answer = runtime.block_on(async {
+        let (_trigger, cancel) = Cancellation::new();
+        let run = make_run(prepared, parts, events, cancel);
+        let mut fleet = executor::survey(run, playbooks).await;
+        let answer = then(&mut fleet).await;
+        fleet.close().await;
+        answer
+    });
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    while let Ok(event) = happened.try_recv() {
+        if let Event::Warning { message, mark } = event {
+            super::tell_warning(prepared, &message, mark.as_ref());
+        }
+    }
+    Ok(answer)
 }
 
 fn make_run<'c>(

@@ -15,7 +15,7 @@ use crate::value::{Map, Value};
 use crate::yaml;
 
 /// The name errors show for the play that is made of the command line.
-const PLAY: &str = "<ad hoc>";
+pub(super) const PLAY: &str = "<ad hoc>";
 
 /// Runs the module, or lists the hosts it would run on.
 pub(super) fn run(args: &RunArgs, prepared: &Preparation) -> Result<u8, Vec<Error>> {
@@ -113,9 +113,9 @@ fn play_of(args: &RunArgs) -> Result<Value> {
 }
 
 /// The controller's files, and beside them the play of the command line.
-struct AdHoc {
-    play: Arc<SourceFile>,
-    files: Arc<dyn Files + Send + Sync>,
+pub(super) struct AdHoc {
+    pub(super) play: Arc<SourceFile>,
+    pub(super) files: Arc<dyn Files + Send + Sync>,
 }
 
 impl Files for AdHoc {

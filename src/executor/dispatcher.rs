@@ -136,6 +136,7 @@ impl<'a> Dispatcher<'a> {
 
     async fn playbooks(&mut self, playbooks: &[Playbook]) -> Result<(), Stop> {
         self.begin_run(playbooks).await?;
+        self.roll_back().await?;
         for playbook in playbooks {
             self.playbook(playbook).await?;
             if !self.failed.is_empty() || !self.unreachable.is_empty() {

@@ -13,6 +13,7 @@ mod deploy;
 mod dispatcher;
 mod execution;
 mod failure;
+mod fleet;
 mod handlers;
 mod host;
 mod include;
@@ -57,6 +58,7 @@ use world::World;
 
 pub use actions::Executable;
 pub use content::Decrypt;
+pub use fleet::{Contact, Fleet, Rollback, survey};
 pub use options::{
     BecomeDefaults, ConnectionDefaults, Gathering, OnFailure, RunOptions, TransactionOptions,
 };
@@ -98,6 +100,15 @@ async fn run_with(
     connector: Arc<dyn Connector>,
     playbooks: &[Playbook],
 ) -> RunOutcome {
+    let dispatcher = dispatcher(run, connector);
+    let errors = dispatcher.check_transactions(playbooks);
+    if !errors.is_empty() {
+        return dispatcher.refuse(errors);
+    }
+    dispatcher.run(playbooks).await
+}
+
+fn dispatcher<'a>(run: Run<'a>, connector: Arc<dyn Connector>) -> Dispatcher<'a> {
     let forks = run.options.forks.filter(|forks| *forks > 0);
     let inventories = Inventories::new(Start {
         inventory: run.inventory,
@@ -120,12 +131,7 @@ async fn run_with(
         forks: forks.map(|forks| Arc::new(Semaphore::new(forks))),
         options: run.options,
     });
-    let dispatcher = Dispatcher::new(world, run.context, inventories, run.cancel);
-    let errors = dispatcher.check_transactions(playbooks);
-    if !errors.is_empty() {
-        return dispatcher.refuse(errors);
-    }
-    dispatcher.run(playbooks).await
+    Dispatcher::new(world, run.context, inventories, run.cancel)
 }
 
 /// Tells whether a play or block asks to be a transaction, as far as that is known before the run.

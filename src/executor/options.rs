@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::fleet::Rollback;
 use crate::playbook::TagSelection;
 
 /// The settings of a run. Not `Debug`: it holds passwords.
@@ -65,6 +66,8 @@ pub struct RunOptions {
 pub struct TransactionOptions {
     /// The whole run is one transaction.
     pub whole_run: bool,
+    /// What is put back before the plays run.
+    pub rollback: Option<Rollback>,
     /// Whose lock is taken, and whose generations are counted, on each host.
     pub application: String,
     /// A step that nobody can undo is refused.
@@ -102,6 +105,7 @@ impl Default for TransactionOptions {
     fn default() -> Self {
         Self {
             whole_run: false,
+            rollback: None,
             application: "default".into(),
             strict: false,
             on_failure: OnFailure::RollbackRun,

@@ -18,7 +18,7 @@ use super::plan::{Savepoint, SavepointStep, is_transactional};
 use super::render::Renderer;
 use super::session::Target;
 use super::target::TargetReader;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::event::{Event, ParticipantEnd, Reversibility, TransactionEnd, TransactionOutcome};
 use crate::playbook::{ActionKind, Item, ModuleName, Play, Playbook};
 use crate::value::Value;
@@ -104,11 +104,32 @@ impl Dispatcher<'_> {
         if options.check || !options.transaction.whole_run || by_batch {
             return Ok(());
         }
+        if let Some(rollback) = &options.transaction.rollback {
+            let targets = rollback.targets();
+            return self.open_around(targets).await;
+        }
         let mut targets = Vec::new();
         for play in playbooks.iter().flat_map(|playbook| &playbook.plays) {
             targets.extend(self.targets_of_play(play));
         }
         self.open_around(targets).await
+    }
+
+    /// Puts an earlier generation back, where the run is a rollback.
+    pub(super) async fn roll_back(&mut self) -> Result<(), Stop> {
+        let (Some(rollback), Some(deploy)) = (
+            self.world.options.transaction.rollback.clone(),
+            self.transactions.around.clone(),
+        ) else {
+            return Ok(());
+        };
+        let going_back = deploy.roll_back_generations(&rollback);
+        let gone_back = tokio::select! {
+            biased;
+            () = self.cancel.cancelled() => return Err(Stop::Cancelled),
+            gone_back = going_back => gone_back,
+        };
+        gone_back.map_err(|why| Error::new(ErrorKind::TaskFailed, why).into())
     }
 
     /// Opens the transaction of a play, where it is one and the run is not.
@@ -176,7 +197,7 @@ impl Dispatcher<'_> {
     }
 
     /// Returns whom a play works on, as far as that is known before it runs.
-    fn targets_of_play(&mut self, play: &Arc<Play>) -> Vec<Target> {
+    pub(super) fn targets_of_play(&mut self, play: &Arc<Play>) -> Vec<Target> {
         self.inventories.start_play(play);
         // What needs facts or earlier plays is met later, and joins then.
         let Ok(hosts) = self.hosts_before_play(play) else {

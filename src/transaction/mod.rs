@@ -3,6 +3,7 @@
 //! Knows no module, no transport and no executor.
 
 pub mod coordinator;
+pub mod generations;
 pub mod journal;
 pub mod lock;
 pub mod log;

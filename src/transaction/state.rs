@@ -51,6 +51,8 @@ pub struct RunInfo {
     pub playbook: String,
     /// Every participant of the run by name, sorted, so that a missing one is missed.
     pub participants: Vec<String>,
+    /// The transaction whose state a rollback went back to.
+    pub target: Option<String>,
 }
 
 /// Something that was changed by somebody else after us, and what became of their version.

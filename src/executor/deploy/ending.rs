@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 use super::Deploy;
+use super::opening::join_all;
 use super::participant::{NotAttached, Participant, Slot};
 use crate::agent::client::RequestError;
 use crate::agent::protocol::{UndoReport, Vote};
 use crate::event::{Event, ParticipantEnd, ParticipantOutcome, TransactionEnd, TransactionOutcome};
-use crate::executor::Cancellation;
+use crate::executor::{Cancellation, Rollback};
 use crate::transaction::coordinator::{self, Happened, Member, Order, Verdict};
 use crate::transaction::state::{Drift, Item, State, Summary};
 
@@ -128,6 +129,38 @@ impl Deploy {
                 self.table().left.insert(participant.member, word);
             }
         }
+    }
+
+    /// Undoes, inside the transaction, the generations after the one each participant goes to.
+    pub(in crate::executor) async fn roll_back_generations(
+        &self,
+        rollback: &Rollback,
+    ) -> Result<(), String> {
+        let going = rollback.steps.iter().map(|(target, to)| async move {
+            let Some(participant) = self.known(target) else {
+                return Ok(());
+            };
+            let name = &participant.name;
+            let mut slot = participant.slot.lock().await;
+            let Some(session) = &mut slot.session else {
+                return Err(format!("{name}: the connection was lost"));
+            };
+            let report = session.agent().roll_back_generation(*to).await;
+            let report = report.map_err(|error| format!("{name}: {error}"))?;
+            for (path, saved) in drifted(&report.drift) {
+                let kept = saved.map(|saved| format!("; their version is kept as {saved}"));
+                let kept = kept.unwrap_or_default();
+                self.warn(format!("{name}: somebody else had changed {path}{kept}"));
+            }
+            for what in &report.opaque {
+                self.warn(format!("{name}: nobody said what undoes {what}"));
+            }
+            match report.stuck.first() {
+                Some(item) => Err(format!("{name}: {}: {}", item.what, item.why)),
+                None => Ok(()),
+            }
+        });
+        join_all(going).await.into_iter().collect()
     }
 
     async fn end(

@@ -28,8 +28,8 @@ use crate::transaction::state::RunInfo;
 use crate::transport::ConnectionKind;
 
 pub(super) use opaque::{Opaque, PROTECT, UNDO, opaque_steps, wrong_transactions};
-pub(super) use opening::{NotOpened, wanted_of};
-pub(super) use participant::Participant;
+pub(super) use opening::{NotOpened, join_all, wanted_of};
+pub(super) use participant::{Participant, name_of};
 
 /// Modules that never change their target, so that a target they alone meet takes no part.
 const READERS: [&str; 10] = [
@@ -87,7 +87,14 @@ impl Deploy {
     ) -> Self {
         let playbooks = options.playbooks.iter();
         let run = RunInfo {
-            kind: "deploy".into(),
+            kind: match &options.rollback {
+                Some(_) => "rollback".into(),
+                None => "deploy".into(),
+            },
+            target: options
+                .rollback
+                .as_ref()
+                .and_then(|rollback| rollback.to.clone()),
             who: options.who.clone(),
             host: options.controller.clone(),
             run_url: options.run_url.clone(),

@@ -320,7 +320,9 @@ fn not_opened(target: &Target, error: OpenError) -> NotOpened {
 }
 
 /// Waits for all futures side by side; results come in their order.
-pub(super) async fn join_all<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F::Output> {
+pub(in crate::executor) async fn join_all<F: Future>(
+    futures: impl IntoIterator<Item = F>,
+) -> Vec<F::Output> {
     let mut pending: Vec<_> = futures
         .into_iter()
         .map(|it| (Some(Box::pin(it)), None))

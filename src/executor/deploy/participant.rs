@@ -173,7 +173,7 @@ fn no_answer() -> Failure {
 }
 
 /// Returns the name of a target that users see: the host, and the user tasks become there.
-pub(super) fn name_of(target: &Target) -> String {
+pub(in crate::executor) fn name_of(target: &Target) -> String {
     match &target.become_user {
         Some(wanted) => format!("{} ({})", target.endpoint.name, wanted.user),
         None => target.endpoint.name.to_string(),
