@@ -52,6 +52,7 @@ pub struct RunInfo {
     /// Every participant of the run by name, sorted, so that a missing one is missed.
     pub participants: Vec<String>,
     /// The transaction whose state a rollback went back to.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
 }
 
