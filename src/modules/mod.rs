@@ -3,6 +3,7 @@
 //! A module is a function from its arguments and a machine to what happened. It never prints,
 //! never templates and knows no controller.
 
+mod alternatives;
 mod apt;
 mod apt_key;
 mod apt_repository;
@@ -36,6 +37,8 @@ mod invocation;
 mod known_hosts;
 mod lineinfile;
 mod lines;
+mod modprobe;
+mod npm;
 mod offer;
 mod os_error;
 mod outcome;
@@ -103,7 +106,10 @@ const MODULES: &[Module] = &[
     module!(assemble, AssembleArgs),
     module!(blockinfile, BlockinfileArgs),
     module!(command, CommandArgs),
+    module!(alternatives, AlternativesArgs),
     module!(ini_file, IniFileArgs),
+    module!(modprobe, ModprobeArgs),
+    module!(npm, NpmArgs),
     module!(copy, CopyArgs),
     module!(cron, CronArgs),
     module!(deb822_repository, Deb822RepositoryArgs),
