@@ -1,6 +1,6 @@
 //! `backstay play`: options to a run, the run's outcome to an exit code.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -28,10 +28,11 @@ use crate::executor::{
     RunOptions, RunOutcome, TransactionOptions,
 };
 use crate::inventory::Inventory;
-use crate::lookups::World;
+use crate::lookups::{Setting, World};
 use crate::playbook::{self, Context, Files, Playbook, TagSelection, TaskIds, VarsFiles};
 use crate::template::Engine;
 use crate::transport::ConnectContext;
+use crate::value::Value;
 use crate::vars::{Constants, HostFiles, Settings, StaticNames, Variables};
 use crate::vault;
 
@@ -252,8 +253,19 @@ fn lookups(prepared: &Preparation, playbook: &Path) -> World {
     World {
         environment: Arc::new(environment.into_iter().collect()),
         secrets: Arc::clone(&prepared.secrets),
+        setting: Some(setting(prepared)),
         ..World::new(directory)
     }
+}
+
+/// Answers the lookup `config`.
+fn setting(prepared: &Preparation) -> Setting {
+    let values: HashMap<&str, Value> = prepared
+        .config
+        .iter()
+        .map(|(name, value, _)| (name, value.clone()))
+        .collect();
+    Arc::new(move |name| values.get(name).cloned())
 }
 
 fn engine(prepared: &Preparation, world: &World) -> Engine {

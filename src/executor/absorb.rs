@@ -127,20 +127,20 @@ impl Dispatcher<'_> {
         outcome: &mut Outcome,
     ) -> Result<(), Error> {
         let judged = !running.task.changed_when.is_empty();
-        let mut changed = false;
         let looped = outcome.items.is_some();
         let executions: &mut [Execution] = match &mut outcome.items {
             Some(items) => items,
             None => std::slice::from_mut(&mut outcome.whole),
         };
-        for execution in executions {
+        let mut altered_items = Vec::new();
+        for (index, execution) in executions.iter_mut().enumerate() {
             let waited = looped && execution.is_for_inventory();
             for effect in std::mem::take(&mut execution.effects) {
                 let delegation = execution.delegation.as_ref();
                 let altered = self.apply(batch, running, host, delegation, &effect)?;
                 if altered && !judged {
                     execution.set("changed", true);
-                    changed = true;
+                    altered_items.push(index);
                 }
             }
             if waited {
@@ -148,8 +148,8 @@ impl Dispatcher<'_> {
                 self.world.tell(Event::ItemFinished(told));
             }
         }
-        if changed {
-            outcome.whole.set("changed", true);
+        if !altered_items.is_empty() {
+            outcome.set_changed(&altered_items);
         }
         Ok(())
     }

@@ -215,6 +215,19 @@ impl Outcome {
         }
     }
 
+    /// Marks the whole and these items of a loop as changed.
+    pub(super) fn set_changed(&mut self, items: &[usize]) {
+        self.whole.set("changed", true);
+        if let Some(Value::List(results)) = self.whole.result.get_mut("results") {
+            let results = Arc::make_mut(results);
+            for index in items {
+                if let Some(Value::Map(result)) = results.get_mut(*index) {
+                    Arc::make_mut(result).insert("changed".into(), true.into());
+                }
+            }
+        }
+    }
+
     /// Gathers the results of a loop's items.
     pub(super) fn of_items(items: Vec<Execution>, results: Vec<Value>) -> Self {
         let mut whole = Execution::default();

@@ -285,6 +285,10 @@ pub(super) fn batches<H: Clone>(hosts: &[H], serial: &[Value]) -> Result<Vec<Vec
 
 /// Returns the number of hosts in a batch; 0 means all. A percentage is at least one host.
 fn batch_size(size: &Value, n_hosts: usize) -> Result<usize, String> {
+    // A template that came to nothing, as `omit`.
+    if matches!(size, Value::Null) {
+        return Ok(0);
+    }
     let wrong = || format!("`serial` must be a number or a percentage, not `{size}`");
     if let Some(percent) = size.as_str().and_then(|text| text.strip_suffix('%')) {
         let percent = to_number(&percent.into()).ok_or_else(wrong)?;

@@ -2,9 +2,12 @@
 //! each go at its own pace.
 
 use std::collections::{HashMap, HashSet};
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::absorb::Running;
 use super::actions;
@@ -19,8 +22,8 @@ use crate::error::Error;
 use crate::event::{Event, Status, TaskInfo};
 use crate::lookups;
 use crate::playbook::{ActionKind, Keyword, ModuleName, Task};
-use crate::template::{Engine, Scope};
-use crate::value::{JsonStyle, to_json};
+use crate::template::{Binding, Engine, Scope};
+use crate::value::{JsonStyle, Value, to_json};
 
 /// What one step came to.
 #[derive(Default)]
@@ -28,6 +31,40 @@ struct Round {
     finished: Vec<Finished>,
     /// A failure in it is a failure of all hosts.
     fatal: bool,
+}
+
+type Turn = Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>> + Send>>;
+
+/// Takes a place in the semaphore's queue now, and a permit when it is awaited. The semaphores
+/// are never closed, so one always comes.
+fn in_turn(semaphore: Arc<Semaphore>) -> Turn {
+    let mut queued: Turn = Box::pin(async move { semaphore.acquire_owned().await.ok() });
+    let mut nobody = Context::from_waker(Waker::noop());
+    match queued.as_mut().poll(&mut nobody) {
+        Poll::Ready(permit) => Box::pin(std::future::ready(permit)),
+        Poll::Pending => queued,
+    }
+}
+
+/// A task's variables with `ansible_search_path`: where its relative files are searched.
+struct Searching {
+    path: Value,
+    inner: Arc<dyn Scope>,
+}
+
+impl Scope for Searching {
+    fn get(&self, name: &str) -> Option<Binding> {
+        match name {
+            "ansible_search_path" => Some(Binding::Final(self.path.clone())),
+            other => self.inner.get(other),
+        }
+    }
+
+    fn names(&self) -> Vec<Arc<str>> {
+        let mut names = self.inner.names();
+        names.push("ansible_search_path".into());
+        names
+    }
 }
 
 impl Dispatcher<'_> {
@@ -180,19 +217,28 @@ impl Dispatcher<'_> {
             task: Arc::clone(&running.task),
             info: Arc::clone(&running.info),
             host: Arc::clone(host),
-            scope: self.inventories.task_scope(Some(host), &running.task)?,
+            scope: Arc::new(Searching {
+                path: Value::list(
+                    scopes
+                        .search_path()
+                        .iter()
+                        .map(|path| Value::from(path.display().to_string())),
+                ),
+                inner: self.inventories.task_scope(Some(host), &running.task)?,
+            }),
             scopes,
             deploy: self.deploy_of(host),
         };
-        let forks = self.world.forks.clone();
+        // Hosts take their turns in the order in which they were started, whatever thread is first.
+        let place = gate.map(in_turn);
+        let fork = self.world.forks.clone().map(in_turn);
         self.workers.spawn(async move {
-            // Neither semaphore is ever closed, so a permit always comes.
-            let _place = match &gate {
-                Some(gate) => gate.acquire().await.ok(),
+            let _place = match place {
+                Some(place) => place.await,
                 None => None,
             };
-            let _fork = match &forks {
-                Some(forks) => forks.acquire().await.ok(),
+            let _fork = match fork {
+                Some(fork) => fork.await,
                 None => None,
             };
             job.world.tell(Event::HostStarted {
@@ -219,6 +265,7 @@ impl Dispatcher<'_> {
             base_dir,
             search_paths,
             action: Some(actions::short(&running.info.action).to_owned()),
+            hosts: Some(self.inventories.hosts()),
             ..self.world.lookups.clone()
         };
         self.world.engine.with_services(Arc::new(seen))
@@ -232,12 +279,12 @@ impl Dispatcher<'_> {
             return Ok(None);
         };
         let number = crate::playbook::to_integer(&value).ok_or_else(|| {
-            Error::usage("Failed to convert the throttle value to an integer")
-                .at(&node.mark)
-                .caused_by(format!(
-                    "invalid literal for int() with base 10: {}",
-                    crate::value::repr(&value)
-                ))
+            Error::usage(format!(
+                "Failed to convert the throttle value to an integer: invalid literal for int() \
+                 with base 10: {}",
+                crate::value::repr(&value)
+            ))
+            .at(&node.mark)
         })?;
         Ok(usize::try_from(number).ok().filter(|places| *places > 0))
     }

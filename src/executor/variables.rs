@@ -8,6 +8,7 @@ use super::world::Scopes;
 use crate::error::Error;
 use crate::event::Event;
 use crate::inventory::{HostName, Inventory, Limit, Order};
+use crate::lookups;
 use crate::node::{Kind, Node};
 use crate::playbook::{Layer, Play, Role, Task, Vars};
 use crate::source::{Mark, SourceFile};
@@ -30,6 +31,7 @@ pub(super) struct Inventories {
     state: Option<PlayState>,
     /// How many hosts were out of the play when the state was made.
     n_removed: usize,
+    additions: Vec<Addition>,
 }
 
 /// What a run starts with.
@@ -55,6 +57,7 @@ impl Inventories {
             events: start.events,
             state: None,
             n_removed: 0,
+            additions: Vec::new(),
         }
     }
 
@@ -205,6 +208,11 @@ impl Inventories {
         })
     }
 
+    /// Returns the inventory as it is now, for lookups.
+    pub(super) fn hosts(&self) -> Arc<dyn lookups::Hosts> {
+        Arc::new(Hosts(Arc::clone(&self.inventory)))
+    }
+
     /// Keeps a registered result.
     pub(super) fn register(&mut self, host: &str, name: &str, value: Value) {
         self.variables.set(host, name, value);
@@ -242,6 +250,11 @@ impl Inventories {
         groups: &[String],
         variables: &Map,
     ) -> Result<bool, Error> {
+        self.additions.push(Addition::Host {
+            name: Arc::clone(name),
+            groups: groups.to_vec(),
+            variables: variables.clone(),
+        });
         let before = self.inventory.host(name).cloned();
         let mut inventory = Inventory::clone(&self.inventory);
         let mut changed = inventory.add_host(name, Some("all"))?;
@@ -266,6 +279,11 @@ impl Inventories {
         group: &str,
         parents: &[String],
     ) -> Result<bool, Error> {
+        self.additions.push(Addition::Member {
+            host: Arc::clone(host),
+            group: group.to_owned(),
+            parents: parents.to_vec(),
+        });
         let mut inventory = Inventory::clone(&self.inventory);
         let mut changed = inventory.group(group).is_none();
         let name = inventory.add_group(group)?;
@@ -279,10 +297,25 @@ impl Inventories {
         Ok(changed)
     }
 
-    /// Reads the inventory's sources again.
+    /// Reads the inventory's sources again; what the run added stays.
     pub(super) fn refresh(&mut self) -> Result<(), Error> {
-        if let Some(reload) = self.reload.clone() {
-            self.replace(reload()?);
+        let Some(reload) = self.reload.clone() else {
+            return Ok(());
+        };
+        self.replace(reload()?);
+        for addition in std::mem::take(&mut self.additions) {
+            match addition {
+                Addition::Host {
+                    name,
+                    groups,
+                    variables,
+                } => self.add_host(&name, &groups, &variables)?,
+                Addition::Member {
+                    host,
+                    group,
+                    parents,
+                } => self.add_to_group(&host, &group, &parents)?,
+            };
         }
         Ok(())
     }
@@ -336,6 +369,32 @@ fn inert(value: &Value, mark: &Mark) -> Node {
         )),
     };
     Node::new(mark.clone(), kind)
+}
+
+/// What the run added to the inventory, so that it survives reading the sources again.
+enum Addition {
+    Host {
+        name: Arc<str>,
+        groups: Vec<String>,
+        variables: Map,
+    },
+    Member {
+        host: Arc<str>,
+        group: String,
+        parents: Vec<String>,
+    },
+}
+
+/// An inventory that lookups ask.
+struct Hosts(Arc<Inventory>);
+
+impl lookups::Hosts for Hosts {
+    fn matching(&self, pattern: &str) -> Vec<String> {
+        match self.0.hosts_matching(pattern) {
+            Ok(found) => found.hosts.iter().map(ToString::to_string).collect(),
+            Err(_) => Vec::new(),
+        }
+    }
 }
 
 struct TaskScopes {

@@ -123,7 +123,13 @@ fn subelements(terms: &[Value]) -> Found {
         |reason: &str| format!("subelements lookup expects a list of two or three items, {reason}");
     let (elements, key, flags) = match terms {
         [elements, key] => (elements, key, None),
-        [elements, key, flags] => (elements, key, flags.as_map()),
+        [elements, key, Value::Map(flags)] if flags.keys().all(is_subelements_flag) => {
+            (elements, key, Some(flags))
+        }
+        [_, _, _] => {
+            let known = "the optional third item must be a dict with flags ['skip_missing']";
+            return Err(refuse(known).into());
+        }
         _ => return Err(refuse("").into()),
     };
     let words = "first a dict or a list, second a string pointing to the subkey";
@@ -158,6 +164,10 @@ fn subelements(terms: &[Value]) -> Found {
         );
     }
     Ok(out)
+}
+
+fn is_subelements_flag(name: &Value) -> bool {
+    name.as_str() == Some("skip_missing")
 }
 
 /// Takes the list at a dotted key out of a dictionary; returns what is left and the list.

@@ -223,13 +223,10 @@ fn varnames(call: &LookupCall<'_>) -> Found {
 
 fn inventory_hostnames(world: &World, call: &LookupCall<'_>) -> Found {
     Options::new(call, &[])?;
-    let directory = world
-        .directory
-        .as_ref()
-        .ok_or("there is no inventory here")?;
+    let hosts = world.hosts.as_ref().ok_or("there is no inventory here")?;
     let patterns: Vec<String> = call.terms.iter().map(ToString::to_string).collect();
-    Ok(directory
-        .hosts_matching(&patterns.join(":"))
+    Ok(hosts
+        .matching(&patterns.join(":"))
         .into_iter()
         .map(Value::from)
         .collect())
@@ -240,15 +237,12 @@ fn config(world: &World, call: &LookupCall<'_>) -> Found {
         call,
         &["on_missing", "plugin_type", "plugin_name", "show_origin"],
     )?;
-    let directory = world
-        .directory
-        .as_ref()
-        .ok_or("there are no settings here")?;
+    let setting = world.setting.as_ref().ok_or("there are no settings here")?;
     let on_missing = options.text("on_missing").unwrap_or_else(|| "error".into());
     let mut found = Vec::new();
     for term in &call.terms {
         let name = term.to_string();
-        match (directory.setting(&name), &*on_missing) {
+        match (setting(&name), &*on_missing) {
             (Some(value), _) => found.push(value),
             (None, "skip") => {}
             (None, "warn") => (world.warnings)(format!("Skipping {name}.")),

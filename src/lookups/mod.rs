@@ -54,14 +54,14 @@ pub const NAMES: &[&str] = &[
     "vars",
 ];
 
-/// What lookups ask of the inventory and the settings.
-pub trait Directory: Send + Sync {
+/// The inventory, as `inventory_hostnames` asks it.
+pub trait Hosts: Send + Sync {
     /// Returns the hosts a pattern matches, or nothing when the pattern is wrong.
-    fn hosts_matching(&self, pattern: &str) -> Vec<String>;
-
-    /// Returns the value of a setting of ansible.cfg, or `None` when there is none of that name.
-    fn setting(&self, name: &str) -> Option<Value>;
+    fn matching(&self, pattern: &str) -> Vec<String>;
 }
+
+/// Returns the value of a setting of ansible.cfg, or `None` when there is none of that name.
+pub type Setting = Arc<dyn Fn(&str) -> Option<Value> + Send + Sync>;
 
 /// The controller as one task sees it.
 #[derive(Clone)]
@@ -74,7 +74,8 @@ pub struct World {
     pub secrets: Arc<Secrets>,
     /// The task's action; `with_first_found` searches `templates`, `vars` or `files` by it.
     pub action: Option<String>,
-    pub directory: Option<Arc<dyn Directory>>,
+    pub hosts: Option<Arc<dyn Hosts>>,
+    pub setting: Option<Setting>,
     pub warnings: Arc<dyn Fn(String) + Send + Sync>,
 }
 
@@ -88,7 +89,8 @@ impl World {
             environment: Arc::default(),
             secrets: Arc::default(),
             action: None,
-            directory: None,
+            hosts: None,
+            setting: None,
             warnings: Arc::new(|_| {}),
         }
     }

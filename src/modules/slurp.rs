@@ -40,7 +40,8 @@ fn unreadable(error: MachineError, source: &str) -> Failure {
         Some(std::io::ErrorKind::PermissionDenied) => {
             Failure::new(format!("File is not readable: {source}"))
         }
-        _ => error.into(),
+        Some(_) => Failure::new(format!("Unable to slurp file: {error}")),
+        None => error.into(),
     }
 }
 

@@ -105,7 +105,7 @@ fn wrong_tasks_are_named_at_their_place_with_the_nearest_name() {
     for (tasks, expected) in [
         (
             "    - debug: {msg: hi}\n      whne: x\n",
-            "site.yml:4:7 `whne` is not a keyword of a task (did you mean `when`?)",
+            "site.yml:4:7 'whne' is not a valid attribute for a Task (did you mean `when`?)",
         ),
         (
             "    - cppy: {src: a}\n",
@@ -154,7 +154,7 @@ fn wrong_tasks_are_named_at_their_place_with_the_nearest_name() {
         ),
         (
             "    - debug:\n      register: a-b\n",
-            "site.yml:4:17 `a-b` is no name for a variable (a name starts with a letter or `_` and \
+            "site.yml:4:17 Invalid variable name `a-b` (a name starts with a letter or `_` and \
              holds letters, digits and `_`)",
         ),
         (
@@ -163,7 +163,7 @@ fn wrong_tasks_are_named_at_their_place_with_the_nearest_name() {
         ),
         (
             "    - debug:\n      vars: {1a: x}\n",
-            "site.yml:4:14 `1a` is no name for a variable (a name starts with a letter or `_` and \
+            "site.yml:4:14 Invalid variable name `1a` (a name starts with a letter or `_` and \
              holds letters, digits and `_`)",
         ),
         (
@@ -235,7 +235,7 @@ fn wrong_tasks_are_named_at_their_place_with_the_nearest_name() {
         ),
         (
             "    - include_tasks: x.yml\n      become: true\n",
-            "site.yml:4:7 `become` is not a keyword of a dynamic include (put `become` under \
+            "site.yml:4:7 'become' is not a valid attribute for a TaskInclude (put `become` under \
              `apply:` to give it to the included tasks)",
         ),
         (
@@ -272,7 +272,7 @@ fn wrong_tasks_are_named_at_their_place_with_the_nearest_name() {
         ),
         (
             "    - block: []\n      register: x\n",
-            "site.yml:4:7 `register` is not a keyword of a block",
+            "site.yml:4:7 'register' is not a valid attribute for a Block",
         ),
         (
             "    - debug:\n      module_defaults: {cpy: {}}\n",
@@ -321,11 +321,11 @@ fn wrong_plays_are_named_at_their_place() {
         ),
         (
             "- hosts: all\n  rols: []\n",
-            "site.yml:2:3 `rols` is not a keyword of a play (did you mean `roles`?)",
+            "site.yml:2:3 'rols' is not a valid attribute for a Play (did you mean `roles`?)",
         ),
         (
             "- hosts: all\n  register: x\n",
-            "site.yml:2:3 `register` is not a keyword of a play",
+            "site.yml:2:3 'register' is not a valid attribute for a Play",
         ),
         (
             "- hosts: all\n  tasks: {a: b}\n",
@@ -415,10 +415,10 @@ fn the_errors_of_all_files_come_together_in_order() {
             ("roles/web/meta/main.yml", "galaxy_inf: {}\n"),
         ]),
         [
-            "roles/web/meta/main.yml:1:1 `galaxy_inf` is not a keyword of a role's `meta/main.yml` \
+            "roles/web/meta/main.yml:1:1 'galaxy_inf' is not a valid attribute for a RoleMetadata \
              (did you mean `galaxy_info`?)",
             "roles/web/tasks/main.yml:1:10 module `copy` has no option `dst` (did you mean `dest`?)",
-            "more.yml:2:3 `whn` is not a keyword of a task (did you mean `when`?)",
+            "more.yml:2:3 'whn' is not a valid attribute for a Task (did you mean `when`?)",
             "site.yml:5:7 there is no module `nothing`",
         ]
     );

@@ -49,17 +49,18 @@ pub enum Place {
 }
 
 impl Place {
-    /// Names the place as an error does.
+    /// Names the place as Ansible's errors do.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Play => "play",
-            Self::Role => "role",
-            Self::Block => "block",
-            Self::Task => "task",
-            Self::Handler => "handler",
-            Self::Include | Self::HandlerInclude => "dynamic include",
-            Self::ImportPlaybook => "`import_playbook` statement",
-            Self::RoleMetadata => "role's `meta/main.yml`",
+            Self::Play => "Play",
+            Self::Role => "RoleInclude",
+            Self::Block => "Block",
+            Self::Task => "Task",
+            Self::Handler => "Handler",
+            Self::Include => "TaskInclude",
+            Self::HandlerInclude => "HandlerTaskInclude",
+            Self::ImportPlaybook => "PlaybookInclude",
+            Self::RoleMetadata => "RoleMetadata",
         }
     }
 

@@ -1,5 +1,7 @@
 //! How a result's `diff` becomes text: Ansible's unified diff with its headers and notes.
 
+use std::borrow::Cow;
+
 use similar::TextDiff;
 
 use super::results::{ResultStyle, indented, yaml_style};
@@ -71,7 +73,7 @@ fn render_part(
 }
 
 fn side_text(side: &Value, style: ResultStyle) -> String {
-    let text = match side {
+    match side {
         Value::Null => String::new(),
         Value::Map(_) if style.yaml => {
             indented(&to_yaml(side, &yaml_style(style, Some(4))), 4) + "\n"
@@ -87,22 +89,30 @@ fn side_text(side: &Value, style: ResultStyle) -> String {
             ) + "\n"
         }
         other => other.to_string(),
-    };
-    if text.is_empty() || text.ends_with('\n') {
-        text
-    } else {
-        text + "\n\\ No newline at end of file\n"
     }
 }
 
 fn unified(before: &str, after: &str, from: &str, to: &str, context: usize) -> String {
-    let diff = TextDiff::from_lines(before, after);
+    let (before, after) = (lines(before), lines(after));
+    let before: Vec<&str> = before.iter().map(AsRef::as_ref).collect();
+    let after: Vec<&str> = after.iter().map(AsRef::as_ref).collect();
+    let diff = TextDiff::from_slices(&before, &after);
     let mut unified = diff.unified_diff();
     unified
         .context_radius(context)
         .header(from, to)
         .missing_newline_hint(false);
     unified.to_string()
+}
+
+/// Splits a text into lines. What Ansible says of a missing last newline is a part of that line.
+fn lines(text: &str) -> Vec<Cow<'_, str>> {
+    text.split_inclusive('\n')
+        .map(|line| match line.ends_with('\n') {
+            true => Cow::Borrowed(line),
+            false => Cow::Owned(format!("{line}\n\\ No newline at end of file\n")),
+        })
+        .collect()
 }
 
 fn paint(unified: &str, painter: Painter, palette: &Palette) -> String {
@@ -149,7 +159,7 @@ mod tests {
     fn a_missing_last_newline_is_told_as_ansible_tells_it() {
         check(
             r#"[{"before":"a","after":"b\n"}]"#,
-            "--- before\n+++ after\n@@ -1,2 +1 @@\n-a\n-\\ No newline at end of file\n+b\n\n",
+            "--- before\n+++ after\n@@ -1 +1 @@\n-a\n\\ No newline at end of file\n+b\n\n",
         );
     }
 

@@ -166,7 +166,7 @@ mod tests {
             duplicate_keys: DuplicateKeys::Error,
         };
         let errors = parse_with(&file, options).unwrap_err();
-        assert_eq!(errors[0].message, "found duplicate mapping key `a`");
+        assert_eq!(errors[0].message, "Found duplicate mapping key 'a'");
     }
 
     #[test]

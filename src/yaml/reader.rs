@@ -285,7 +285,7 @@ impl<'file> Reader<'file> {
                 }
                 DuplicateKeys::Error => {
                     return Err(Error::content(format!(
-                        "found duplicate mapping key `{}`",
+                        "Found duplicate mapping key '{}'",
                         key.to_value()
                     ))
                     .at(&key.mark)

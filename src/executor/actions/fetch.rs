@@ -103,7 +103,6 @@ fn missing(args: &FetchArgs) -> Answer {
     ]);
     if args.fail_on_missing {
         answer.set("failed", true);
-        answer.set("msg", format!("file not found: {}", args.src));
         answer.failed = true;
     }
     answer

@@ -55,7 +55,11 @@ pub(super) async fn run(context: &mut ActionContext<'_>) -> Result<Answer, Failu
     let outcome = match (&args.dir, &args.file) {
         (Some(dir), _) => load_directory(context, &args, dir, &mut loaded),
         (None, Some(file)) => load_named(context, file.trim_end_matches('\n'), &mut loaded),
-        (None, None) => Err("no file or directory was named".to_owned()),
+        (None, None) => Err(
+            "Could not find file on the Ansible Controller.\nIf you are using a module and expect \
+             the file to exist on the remote, see the remote_src option"
+                .to_owned(),
+        ),
     };
     let failed = outcome.err();
     let mut vars = match &args.name {

@@ -13,9 +13,9 @@ arguments! {
         /// The stats.
         data: Value { default: "" },
         /// One set of stats for each host.
-        per_host: bool { default: "false" },
+        per_host: Value { default: "false" },
         /// Add to a stat of the same name instead of replacing it.
-        aggregate: bool { default: "true" },
+        aggregate: Value { default: "true" },
     }
 }
 
@@ -36,15 +36,18 @@ pub(super) async fn run(context: &mut ActionContext<'_>) -> Result<Answer, Failu
     for (key, value) in given {
         data.insert(variable_name(context, &key.to_string())?.into(), value);
     }
+    // As in Ansible, what is no boolean is false.
+    let [per_host, aggregate] =
+        [&args.per_host, &args.aggregate].map(|flag| flag.to_soft_bool().unwrap_or(false));
     let told = Value::map([
         ("data", Value::from(data.clone())),
-        ("per_host", args.per_host.into()),
-        ("aggregate", args.aggregate.into()),
+        ("per_host", per_host.into()),
+        ("aggregate", aggregate.into()),
     ]);
     let answer = Answer::new([("changed", false.into()), ("ansible_stats", told)]);
     Ok(answer.effect(Effect::Stats {
         data,
-        per_host: args.per_host,
-        aggregate: args.aggregate,
+        per_host,
+        aggregate,
     }))
 }

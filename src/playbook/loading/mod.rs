@@ -205,8 +205,11 @@ impl<'a> Loading<'a> {
             ));
             return;
         }
-        let error = Error::content(format!("`{name}` is not a keyword of a {}", place.name()))
-            .at(&key.mark);
+        let error = Error::content(format!(
+            "'{name}' is not a valid attribute for a {}",
+            place.name()
+        ))
+        .at(&key.mark);
         let is_include = matches!(place, Place::Include | Place::HandlerInclude);
         self.error(
             if is_include && Keyword::find(&name, Place::Task).is_some() {

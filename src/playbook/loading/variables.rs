@@ -94,7 +94,7 @@ impl Loading<'_> {
     /// Reports a name that no variable may have.
     pub(super) fn wrong_name(&mut self, key: &Node) {
         self.error(
-            Error::content(format!("`{}` is no name for a variable", key.to_value()))
+            Error::content(format!("Invalid variable name `{}`", key.to_value()))
                 .at(&key.mark)
                 .help("a name starts with a letter or `_` and holds letters, digits and `_`"),
         );
