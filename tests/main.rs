@@ -17,6 +17,8 @@ mod play;
 #[cfg(test)]
 mod template;
 #[cfg(test)]
+mod transaction;
+#[cfg(test)]
 mod transport;
 #[cfg(test)]
 mod yaml;

@@ -7,6 +7,7 @@ pub mod bootstrap;
 pub mod client;
 pub mod contents;
 pub mod frame;
+pub mod guardian;
 pub mod protocol;
 pub mod serve;
 

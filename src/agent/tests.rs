@@ -76,7 +76,7 @@ async fn start() -> Served {
     let (near, far) = UnixStream::pair().unwrap();
     let thread = std::thread::spawn(move || {
         catch_panics();
-        serve_modules(far.try_clone().unwrap(), Box::new(far), find)
+        serve_modules(far.try_clone().unwrap(), Box::new(far), find, None)
     });
     near.set_nonblocking(true).unwrap();
     let (input, output) = tokio::net::UnixStream::from_std(near).unwrap().into_split();

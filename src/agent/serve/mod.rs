@@ -9,15 +9,16 @@ mod content;
 mod program;
 mod session;
 mod task;
+mod transaction;
 
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
-use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use super::frame::{Decoder, Frame, FrameError};
-use super::protocol::{PROTOCOL, ToAgent, ToController};
+use super::guardian::ToGuardian;
+use super::protocol::{Ask, PROTOCOL, ToAgent, ToController};
 use crate::modules;
 use session::Session;
 use task::{FindModule, Request, Worker};
@@ -66,41 +67,48 @@ impl From<io::Error> for ServeError {
 
 /// Serves one controller until it closes `input`.
 pub fn serve(input: impl Read, output: impl Write + Send + 'static) -> Result<(), ServeError> {
-    serve_modules(input, Box::new(output), modules::find)
+    serve_modules(input, Box::new(output), modules::find, None)
 }
 
-/// Serves with the modules that `find` knows.
+/// Serves with the modules that `find` knows; `sha256` is this program's digest, if it is known.
 pub(super) fn serve_modules(
     input: impl Read,
     output: Box<dyn Write + Send>,
     find: FindModule,
+    sha256: Option<String>,
 ) -> Result<(), ServeError> {
-    let session = Arc::new(Session::new(output));
+    let (session, queue) = Session::new(output, sha256);
     session.send(&ToController::Hello {
         protocol: PROTOCOL,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         uid: rustix::process::geteuid().as_raw(),
     })?;
-    let (requests, queue) = channel();
     let worker = Worker::start(Arc::clone(&session), queue, find);
     let ended = Reader {
         session: &session,
         input,
         decoder: Decoder::default(),
         greeted: false,
+        last_seq: 0,
     }
-    .run(&|request| requests.send(request).is_ok());
-    drop(requests);
+    .run();
     session.close();
-    // A task that is being cancelled gets a moment to remove what it staged.
-    worker.finish(Duration::from_secs(2));
+    if session.link().is_some() {
+        // The guardian ends what takes too long.
+        worker.join();
+    } else {
+        // A task that is being cancelled gets a moment to remove what it staged.
+        worker.finish(Duration::from_secs(2));
+    }
     session.remove_scratch();
     ended
 }
 
 /// Serves on standard input and output, which no module or stray child can reach afterwards.
-pub fn serve_standard_streams() -> Result<(), ServeError> {
+///
+/// `sha256` is the digest of this program, if it is known.
+pub fn serve_standard_streams(sha256: Option<String>) -> Result<(), ServeError> {
     catch_panics();
     // Without a controlling terminal a hang-up cannot end the agent before it cleaned up; a
     // group leader has none to lose.
@@ -117,7 +125,8 @@ pub fn serve_standard_streams() -> Result<(), ServeError> {
         .open("/dev/null")?;
     rustix::stdio::dup2_stdin(&nowhere).map_err(io::Error::from)?;
     rustix::stdio::dup2_stdout(&nowhere).map_err(io::Error::from)?;
-    serve(std::fs::File::from(input), std::fs::File::from(output))
+    let output = Box::new(std::fs::File::from(output));
+    serve_modules(std::fs::File::from(input), output, modules::find, sha256)
 }
 
 /// Stops a terminal from changing the bytes that pass; only some `su` and `doas` need one.
@@ -139,22 +148,30 @@ struct Reader<'a, R> {
     input: R,
     decoder: Decoder,
     greeted: bool,
+    /// The last request; one that arrives twice is one.
+    last_seq: u64,
 }
 
 impl<R: Read> Reader<'_, R> {
-    /// Reads until the controller closes the channel; `submit` refuses when the worker is gone.
-    fn run(&mut self, submit: &dyn Fn(Request) -> bool) -> Result<(), ServeError> {
+    /// Reads until the controller closes the channel, or the worker is gone.
+    fn run(&mut self) -> Result<(), ServeError> {
         let mut buffer = vec![0; 64 * 1024];
         loop {
             while let Some(frame) = self.decoder.next_frame()? {
-                if !self.take(frame, submit)? {
+                if !self.take(frame)? {
                     return Ok(());
                 }
             }
             match self.input.read(&mut buffer) {
                 Ok(0) if self.decoder.is_empty() => return Ok(()),
                 Ok(0) => return Err(ServeError::Garbage("half a frame".into())),
-                Ok(count) => self.decoder.push(&buffer[..count]),
+                Ok(count) => {
+                    // On a slow link a message takes long, and every byte of it is a sign of life.
+                    if let Some(link) = self.session.link() {
+                        link.beat();
+                    }
+                    self.decoder.push(&buffer[..count]);
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // The other end of a terminal hung up.
                 Err(error) if error.raw_os_error() == Some(5) => return Ok(()),
@@ -163,7 +180,8 @@ impl<R: Read> Reader<'_, R> {
         }
     }
 
-    fn take(&mut self, frame: Frame, submit: &dyn Fn(Request) -> bool) -> Result<bool, ServeError> {
+    /// Takes a frame; tells whether there is anybody to take another one for.
+    fn take(&mut self, frame: Frame) -> Result<bool, ServeError> {
         let text = match frame {
             Frame::Control(text) => text,
             Frame::Chunk { stream, bytes } if self.greeted => {
@@ -182,16 +200,35 @@ impl<R: Read> Reader<'_, R> {
             _ if !self.greeted => {
                 return Err(ServeError::Garbage("a request before a greeting".into()));
             }
-            ToAgent::Call { seq, call } => return Ok(submit(self.session.begin_call(seq, *call))),
-            ToAgent::Fetch { seq, path } => return Ok(submit(self.session.begin_fetch(seq, path))),
+            ToAgent::Call { seq, call } => {
+                return Ok(self.submit(seq, |session| session.begin_call(seq, *call)));
+            }
+            ToAgent::Fetch { seq, path } => {
+                return Ok(self.submit(seq, |session| session.begin_fetch(seq, path)));
+            }
+            ToAgent::Transaction { seq, ask } => {
+                if let (Ask::Abort { reason }, Some(link)) = (&*ask, self.session.link()) {
+                    // The guardian gives the running task a moment only.
+                    let reason = reason.clone();
+                    link.tell(&ToGuardian::Abort { reason });
+                    self.session.cancel_all();
+                }
+                return Ok(self.submit(seq, |session| session.begin_transaction(seq, *ask)));
+            }
             ToAgent::Cancel { seq } => self.session.cancel(seq),
             ToAgent::Credit { stream, bytes } => self.session.grant(stream, bytes),
             ToAgent::End { stream, error } => self.session.end(stream, error),
             ToAgent::Heartbeat => self.session.send(&ToController::Heartbeat)?,
-            ToAgent::Transaction { seq, ask } => {
-                return Ok(submit(self.session.begin_transaction(seq, *ask)));
-            }
         }
         Ok(true)
+    }
+
+    /// Hands a request to the worker, unless it was handed over before.
+    fn submit(&mut self, seq: u64, begin: impl FnOnce(&Session) -> Request) -> bool {
+        if seq <= self.last_seq {
+            return true;
+        }
+        self.last_seq = seq;
+        self.session.submit(begin(self.session))
     }
 }

@@ -42,7 +42,7 @@ fn start(options: &Options) -> Result<(), String> {
             .ok();
     }
     say(&options.marker, "ready")?;
-    serve_standard_streams().map_err(|error| error.to_string())
+    serve_standard_streams(options.sha256.clone()).map_err(|error| error.to_string())
 }
 
 fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Options, String> {

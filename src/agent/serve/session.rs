@@ -5,10 +5,12 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::task::{Job, Request};
+use super::transaction::Link;
 use crate::agent::frame::Frame;
+use crate::agent::guardian::ToGuardian;
 use crate::agent::protocol::{Ask, Call, ToController, WINDOW, control};
 use crate::machine::{Cancellation, Prediction};
 
@@ -29,6 +31,12 @@ pub(super) struct Session {
     scratch: OnceLock<Option<PathBuf>>,
     /// What the tasks so far would have done, in a run in check mode.
     pub(super) prediction: Prediction,
+    /// Where requests go; none once the controller has gone.
+    requests: Mutex<Option<Sender<Request>>>,
+    /// The way to the guardian of the open transaction.
+    link: Mutex<Option<Arc<Link>>>,
+    /// The digest of this program, where it is known.
+    sha256: Option<String>,
 }
 
 #[derive(Default)]
@@ -38,8 +46,16 @@ struct State {
 }
 
 impl Session {
-    pub(super) fn new(output: Box<dyn Write + Send>) -> Self {
-        Self {
+    /// Makes a session that answers to `output`; requests arrive at the receiver.
+    pub(super) fn new(
+        output: Box<dyn Write + Send>,
+        sha256: Option<String>,
+    ) -> (Arc<Self>, Receiver<Request>) {
+        let (requests, queue) = channel();
+        let session = Self {
+            requests: Mutex::new(Some(requests)),
+            link: Mutex::default(),
+            sha256,
             output: Mutex::new(output),
             streams: Mutex::default(),
             credits: Mutex::default(),
@@ -48,7 +64,39 @@ impl Session {
             state: Mutex::default(),
             scratch: OnceLock::new(),
             prediction: Prediction::default(),
-        }
+        };
+        (Arc::new(session), queue)
+    }
+
+    /// Hands a request to the worker; tells whether that is still there.
+    pub(super) fn submit(&self, request: Request) -> bool {
+        let requests = lock(&self.requests);
+        requests
+            .as_ref()
+            .is_some_and(|requests| requests.send(request).is_ok())
+    }
+
+    /// Asks the worker to let go of its transaction after the running task.
+    pub(super) fn submit_let_go(&self) {
+        // A worker that is gone holds nothing.
+        self.submit(Request {
+            seq: 0,
+            cancellation: Cancellation::default(),
+            job: Job::LetGo,
+        });
+    }
+
+    pub(super) fn set_link(&self, link: Option<Arc<Link>>) {
+        *lock(&self.link) = link;
+    }
+
+    /// Returns the way to the guardian while a transaction is open.
+    pub(super) fn link(&self) -> Option<Arc<Link>> {
+        lock(&self.link).clone()
+    }
+
+    pub(super) fn sha256(&self) -> Option<&str> {
+        self.sha256.as_deref()
     }
 
     pub(super) fn send(&self, message: &ToController) -> io::Result<()> {
@@ -107,14 +155,26 @@ impl Session {
         }
     }
 
-    /// Cancels everything: nobody listens any more.
-    pub(super) fn close(&self) {
-        let mut state = lock(&self.state);
-        state.closed = true;
-        for task in state.tasks.values() {
+    /// Cancels all that runs and waits.
+    pub(super) fn cancel_all(&self) {
+        for task in lock(&self.state).tasks.values() {
             task.cancel();
         }
-        drop(state);
+        lock(&self.streams).clear();
+        self.granted.notify_all();
+    }
+
+    /// Nobody listens any more. A task of a transaction is finished all the same, so that who takes
+    /// the transaction over finds its result; any other is cancelled.
+    pub(super) fn close(&self) {
+        lock(&self.requests).take();
+        match self.link() {
+            Some(link) => link.tell(&ToGuardian::Adrift),
+            None => {
+                lock(&self.state).closed = true;
+                self.cancel_all();
+            }
+        }
         lock(&self.streams).clear();
         self.granted.notify_all();
     }

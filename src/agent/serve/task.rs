@@ -13,11 +13,11 @@ use std::time::{Duration, Instant};
 
 use super::content::Controller;
 use super::session::Session;
+use super::transaction::{Start, Transactions};
 use crate::agent::frame::{Frame, MAX_CHUNK};
-use crate::agent::protocol::{Answer, Ask, Call, CheckMode, Reply, ToController};
+use crate::agent::protocol::{Ask, Call, CheckMode, Reply, ToController};
 use crate::machine::{Algorithm, Cancellation, Machine, MachineError, MachineOptions, Prediction};
 use crate::modules::{self, Failure, Module};
-use crate::transaction::journal::Untracked;
 use crate::value::{Map, Value};
 
 /// Looks a module up by its short name.
@@ -34,6 +34,8 @@ pub(super) enum Job {
     Call(Box<Call>),
     Fetch(String),
     Transaction(Box<Ask>),
+    /// Lets go of the transaction; nobody is answered.
+    LetGo,
 }
 
 /// The thread that runs modules.
@@ -48,6 +50,12 @@ impl Worker {
         }
     }
 
+    /// Waits for the running task to end.
+    pub(super) fn join(self) {
+        // A panic was caught and told where it happened.
+        self.thread.join().ok();
+    }
+
     /// Waits for the task that is being cancelled, but not longer than `limit`.
     pub(super) fn finish(self, limit: Duration) {
         let deadline = Instant::now() + limit;
@@ -58,47 +66,113 @@ impl Worker {
 }
 
 fn run(session: &Arc<Session>, queue: &Receiver<Request>, find: FindModule) {
+    let mut transactions = Transactions::new(Arc::clone(session));
     for request in queue {
         let seq = request.seq;
         let answered = match request.job {
             Job::Call(call) => {
                 let module = find(&call.module);
-                answer(session, seq, &request.cancellation, &call, module)
+                let context = Context {
+                    session,
+                    seq,
+                    cancellation: &request.cancellation,
+                };
+                context.answer(&mut transactions, &call, module)
             }
             Job::Fetch(path) => fetch(session, seq, &request.cancellation, &path),
             Job::Transaction(ask) => {
-                drop(ask);
-                let why = "the host keeps no transactions".to_owned();
-                let answer = Box::new(Answer::Refused { why });
+                let answer = Box::new(transactions.answer(*ask, &request.cancellation));
                 session.send(&ToController::Transaction { seq, answer })
+            }
+            Job::LetGo => {
+                transactions.let_go();
+                Ok(())
             }
         };
         session.finish(seq);
-        // Nobody listens any more; the reader notices by itself.
+        // Nobody listens any more; the reader notices by itself. What is queued is no use to anybody.
         if answered.is_err() {
-            return;
+            break;
         }
     }
+    transactions.let_go();
 }
 
-fn answer(
-    session: &Arc<Session>,
+/// One task as it runs.
+struct Context<'a> {
+    session: &'a Arc<Session>,
     seq: u64,
-    cancellation: &Cancellation,
-    call: &Call,
-    module: Option<&Module>,
-) -> io::Result<()> {
-    let timer = call.timeout.map(|limit| Timer::start(limit, cancellation));
-    let result = run_module(session, seq, cancellation, call, module);
-    let timed_out = timer.is_some_and(Timer::stop);
-    let reply = Reply {
-        result,
-        timed_out,
-        steps: Vec::new(),
-    };
-    session
-        .send(&ToController::Reply { seq, reply })
-        .or_else(|error| session.send(&too_long(seq, &error)))
+    cancellation: &'a Cancellation,
+}
+
+impl Context<'_> {
+    fn answer(
+        &self,
+        transactions: &mut Transactions,
+        call: &Call,
+        module: Option<&Module>,
+    ) -> io::Result<()> {
+        let reply = match transactions.begin(call) {
+            Start::Answered(reply) => *reply,
+            Start::Run => {
+                let timer = call
+                    .timeout
+                    .map(|limit| Timer::start(limit, self.cancellation));
+                let result = self.run_module(transactions, call, module);
+                let timed_out = timer.is_some_and(Timer::stop);
+                let reply = Reply {
+                    result,
+                    timed_out,
+                    steps: Vec::new(),
+                };
+                transactions.end(call, &reply);
+                reply
+            }
+        };
+        let seq = self.seq;
+        self.session
+            .send(&ToController::Reply { seq, reply })
+            .or_else(|error| self.session.send(&too_long(seq, &error)))
+    }
+
+    fn run_module(&self, transactions: &Transactions, call: &Call, module: Option<&Module>) -> Map {
+        let Some(module) = module else {
+            let message = format!("the agent has no module `{}`", call.module);
+            return Failure::new(message).into_result();
+        };
+        let mark = transactions.mark();
+        let mut machine = Machine::new(MachineOptions {
+            environment: call.environment.iter().cloned().chain(mark).collect(),
+            undo: transactions.undo_log(),
+            contents: Box::new(Controller {
+                session: Arc::clone(self.session),
+                seq: self.seq,
+            }),
+            umask: call.umask,
+            cancellation: self.cancellation.clone(),
+            scratch: self.session.scratch(),
+            diff: call.diff,
+            check: call.check != CheckMode::Off,
+            prediction: match call.check {
+                CheckMode::Run => self.session.prediction.clone(),
+                CheckMode::Off | CheckMode::Task => Prediction::default(),
+            },
+        });
+        let ran = catch_unwind(AssertUnwindSafe(|| {
+            (module.run)(&mut machine, &call.arguments)
+        }));
+        let mut result = match ran {
+            Ok(Ok(outcome)) => outcome.into_result(),
+            Ok(Err(failure)) => failure.into_result(),
+            Err(_) => panicked(&call.module).into_result(),
+        };
+        let invocation = Value::map([(
+            "module_args",
+            modules::invocation(module.spec, &call.arguments),
+        )]);
+        result.insert("invocation".into(), invocation);
+        result
+    }
 }
 
 /// Replaces a result that no frame can hold.
@@ -111,50 +185,6 @@ fn too_long(seq: u64, error: &io::Error) -> ToController {
             ..Reply::default()
         },
     }
-}
-
-fn run_module(
-    session: &Arc<Session>,
-    seq: u64,
-    cancellation: &Cancellation,
-    call: &Call,
-    module: Option<&Module>,
-) -> Map {
-    let Some(module) = module else {
-        let message = format!("the agent has no module `{}`", call.module);
-        return Failure::new(message).into_result();
-    };
-    let mut machine = Machine::new(MachineOptions {
-        environment: call.environment.clone(),
-        undo: Box::new(Untracked),
-        contents: Box::new(Controller {
-            session: Arc::clone(session),
-            seq,
-        }),
-        umask: call.umask,
-        cancellation: cancellation.clone(),
-        scratch: session.scratch(),
-        diff: call.diff,
-        check: call.check != CheckMode::Off,
-        prediction: match call.check {
-            CheckMode::Run => session.prediction.clone(),
-            CheckMode::Off | CheckMode::Task => Prediction::default(),
-        },
-    });
-    let ran = catch_unwind(AssertUnwindSafe(|| {
-        (module.run)(&mut machine, &call.arguments)
-    }));
-    let mut result = match ran {
-        Ok(Ok(outcome)) => outcome.into_result(),
-        Ok(Err(failure)) => failure.into_result(),
-        Err(_) => panicked(&call.module).into_result(),
-    };
-    let invocation = Value::map([(
-        "module_args",
-        modules::invocation(module.spec, &call.arguments),
-    )]);
-    result.insert("invocation".into(), invocation);
-    result
 }
 
 thread_local! {

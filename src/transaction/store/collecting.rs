@@ -40,6 +40,11 @@ impl StateRoot {
             .collect()
     }
 
+    /// Removes a transaction that leaves nothing to come back to.
+    pub fn remove(&self, one: &Stored) -> Result<(), String> {
+        remove(one)
+    }
+
     /// Removes the pre-images of a transaction that is undone; what others had made of files
     /// meanwhile stays. Returns what could not be removed and why.
     pub fn clear(&self, undone: &Stored) -> Vec<String> {
