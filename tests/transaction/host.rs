@@ -159,11 +159,8 @@ impl Worker {
     }
 
     pub(super) async fn shell(&mut self, seq: u64, text: &str) -> Reply {
-        let arguments = Value::map([
-            ("_raw_params", Value::from(text)),
-            ("_uses_shell", Value::from(true)),
-        ]);
-        self.call("command", seq, arguments).await
+        let arguments = Value::map([("_raw_params", Value::from(text))]);
+        self.call("shell", seq, arguments).await
     }
 
     /// Changes a file, makes one, and removes one: tasks 1 to 3.

@@ -50,6 +50,7 @@ fn pick_up(
 ) -> Option<Left> {
     let replay = match &stored.journal {
         Ok(replay) => replay,
+        Err(_) if stored.is_unborn() => return None,
         Err(why) => {
             return Some(Left {
                 summary: None,

@@ -151,6 +151,16 @@ impl Stored {
         self.replay().map(Replay::header)
     }
 
+    /// Tells whether it is not begun, or is just going: nothing was changed that is not undone.
+    pub fn is_unborn(&self) -> bool {
+        self.journal.is_err()
+            && match log::read(&self.directory) {
+                Err(LogError::Unborn) => true,
+                Err(LogError::Io { error, .. }) => error.kind() == io::ErrorKind::NotFound,
+                _ => false,
+            }
+    }
+
     /// Returns how far it is; a journal that cannot be read is stuck.
     pub fn state(&self) -> State {
         self.replay().map_or(State::Stuck, Replay::state)

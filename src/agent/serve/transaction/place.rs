@@ -129,33 +129,33 @@ mod tests {
 
     #[test]
     fn a_place_that_cannot_hold_a_transaction_is_refused_with_the_reason() {
-        let mut found = statvfs("/proc/self").unwrap();
-        found.f_flag = StatVfsMountFlags::empty();
-        (found.f_bavail, found.f_frsize) = (1 << 20, 4096);
-        (found.f_files, found.f_favail) = (1 << 20, 1 << 20);
-        let refused = |found: &StatVfs| check(Path::new("/s"), found, true).unwrap_err();
-        check(Path::new("/s"), &found, true).unwrap();
-        let mut full = found;
-        full.f_bavail = 3;
+        let found = |change: &dyn Fn(&mut StatVfs)| {
+            let mut found = statvfs("/proc/self").unwrap();
+            found.f_flag = StatVfsMountFlags::empty();
+            (found.f_bavail, found.f_frsize) = (1 << 20, 4096);
+            (found.f_files, found.f_favail) = (1 << 20, 1 << 20);
+            change(&mut found);
+            found
+        };
+        let refused = |change: &dyn Fn(&mut StatVfs)| {
+            check(Path::new("/s"), &found(change), true).unwrap_err()
+        };
+        check(Path::new("/s"), &found(&|_| {}), true).unwrap();
         assert_eq!(
-            refused(&full),
+            refused(&|found| found.f_bavail = 3),
             "`/s` has only 12 KiB of free space, and a transaction needs 16384 KiB to be undone safely"
         );
-        let mut crowded = found;
-        crowded.f_favail = 7;
         assert_eq!(
-            refused(&crowded),
+            refused(&|found| found.f_favail = 7),
             "`/s` is on a file system with only 7 free inodes"
         );
-        let mut frozen = found;
-        frozen.f_flag = StatVfsMountFlags::RDONLY;
         assert_eq!(
-            refused(&frozen),
+            refused(&|found| found.f_flag = StatVfsMountFlags::RDONLY),
             "`/s` is on a file system that is mounted read-only"
         );
-        let mut inert = found;
-        inert.f_flag = StatVfsMountFlags::NOEXEC;
-        assert!(refused(&inert).contains("mounted `noexec`"));
+        let inert = found(&|found| found.f_flag = StatVfsMountFlags::NOEXEC);
+        let why = check(Path::new("/s"), &inert, true).unwrap_err();
+        assert!(why.contains("mounted `noexec`"));
         check(Path::new("/s"), &inert, false).unwrap();
     }
 }

@@ -26,6 +26,7 @@ impl Transactions {
             .transactions()
             .map_err(text)?
             .iter()
+            .filter(|stored| !stored.is_unborn())
             .map(summary)
             .collect();
         list.reverse();
