@@ -104,7 +104,7 @@ impl Host {
         let mut names: Vec<String> = std::fs::read_dir(self.cache())
             .unwrap()
             .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
-            .filter(|name| !name.starts_with("run-"))
+            .filter(|name| !name.starts_with("backstay-run-"))
             .collect();
         names.sort();
         names

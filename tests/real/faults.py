@@ -209,6 +209,40 @@ def nothing_runs_on_after_the_controller_is_killed(trial):
     assert changed == [], f"left behind: {changed}"
 
 
+@promise_of_backstay
+def what_a_killed_process_left_is_gone_after_the_next_visit(trial):
+    dies(trial, PARENT)
+    trial.play("- {hosts: h1, gather_facts: false, tasks: [{ping: }]}").exits(0)
+    left = trial.lab.shell("h1", "find /root/.cache/backstay /tmp /var/tmp -mindepth 1 -type d -name '*run-*' -o -name '.new-*'")
+    assert left == "", f"left behind: {left}"
+
+
+@promise_of_backstay
+def every_host_that_fails_is_told_with_what_to_do(trial):
+    lab = trial.lab
+    changed = lab.known_hosts.read_text().replace(f"[{lab.address('h2')}]", "[other]").replace(f"[{lab.address('h1')}]", f"[{lab.address('h2')}]")
+    inventory = "\n".join([
+        trial.host("away", ansible_host=f"127.0.{lab.net}.99"),
+        trial.host("changed", on="h2", ansible_ssh_common_args=trial.known(trial.file("changed", changed))),
+        trial.host("unknown", ansible_ssh_common_args=trial.known(trial.file("empty", ""))),
+        trial.host("refused", ansible_ssh_private_key_file=lab.key("stranger"), ansible_ssh_common_args=trial.known()),
+        trial.host("unasked", ansible_user="sudoer", ansible_become="true", ansible_ssh_common_args=trial.known()),
+        trial.host("talking", ansible_user="noisy", ansible_ssh_common_args=trial.known()),
+        trial.host("target", ansible_ssh_common_args=trial.known()),
+    ])
+    played = trial.play(PING_TWICE.replace("target,h2", "more"), inventory=inventory).exits(4)
+    for host, what, then in [
+        ("away", "refused the connection", "check that sshd runs there"),
+        ("changed", "has changed", "remove its old key: `ssh-keygen"),
+        ("unknown", "is not known", "compare the fingerprint with the host's own"),
+        ("refused", "refused the login of `root`", "name a key with `ansible_ssh_private_key_file`"),
+    ]:
+        played.counts(host, ok=0, unreachable=1, failed=0).says(rf"fatal: \[{host}\]: UNREACHABLE! .*{what}.*{then}")
+    played.counts("unasked", ok=0, failed=1).says("give it with `--ask-become-pass`")
+    for host in ["talking", "target"]:
+        played.counts(host, ok=2, failed=0, unreachable=0)
+
+
 ROUND = """
     - hosts: {host}
       gather_facts: false
@@ -250,6 +284,22 @@ def a_full_cache_is_skipped(trial):
 @promise_of_backstay
 def a_cache_that_is_read_only_is_skipped(trial):
     plays_without_a_cache(trial, "ro")
+
+
+@promise_of_backstay
+def a_host_without_a_place_for_the_agent_is_unreachable_and_stays_clean(trial):
+    """All that `plain` may write to on h5 is full or noexec."""
+    lab = trial.lab
+    places = "/home/plain/.cache /var/tmp /dev/shm"
+    lab.shell("h5", f"install -d -o plain /home/plain/.cache; for d in {places}; do mount -t tmpfs -o noexec,mode=1777,size=64k tmpfs $d || exit 1; done")
+    try:
+        inventory = trial.host(on="h5", ansible_user="plain", ansible_ssh_common_args=trial.known())
+        played = both(trial, PING_TWICE, inventory=inventory).exits(4).counts("target", ok=0, unreachable=1)
+        played.says("free some space, or give the user a home where programs may run")
+        left = lab.shell("h5", f"find {places} /tmp -type f")
+        assert left == "", f"left behind: {left}"
+    finally:
+        lab.shell("h5", f"for d in {places}; do umount $d; done")
 
 
 @promise_of_backstay

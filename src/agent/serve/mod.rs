@@ -7,6 +7,7 @@
 
 mod content;
 mod program;
+mod scratch;
 mod session;
 mod task;
 mod transaction;

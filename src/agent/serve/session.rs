@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use super::scratch::Scratch;
 use super::task::{Job, Request};
 use super::transaction::Link;
 use crate::agent::frame::Frame;
@@ -28,7 +29,7 @@ pub(super) struct Session {
     granted: Condvar,
     next_stream: AtomicU64,
     state: Mutex<State>,
-    scratch: OnceLock<Option<PathBuf>>,
+    scratch: OnceLock<Option<Scratch>>,
     /// What the tasks so far would have done, in a run in check mode.
     pub(super) prediction: Prediction,
     /// Where requests go; none once the controller has gone.
@@ -240,47 +241,15 @@ impl Session {
 
     /// Returns the session's private directory, made when it is first needed.
     pub(super) fn scratch(&self) -> Option<PathBuf> {
-        self.scratch.get_or_init(make_scratch).clone()
+        let made = self.scratch.get_or_init(Scratch::make);
+        made.as_ref().map(|scratch| scratch.path().to_owned())
     }
 
     pub(super) fn remove_scratch(&self) {
-        if let Some(Some(path)) = self.scratch.get() {
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "the session's own scratch, no change to the target"
-            )]
-            std::fs::remove_dir_all(path).ok();
+        if let Some(Some(scratch)) = self.scratch.get() {
+            scratch.remove();
         }
     }
-}
-
-/// Makes a private directory beside the agent's binary where that is our own cache (programs may
-/// run there, which `/tmp` often forbids), else among the temporary files.
-fn make_scratch() -> Option<PathBuf> {
-    let name = format!("run-{}-{:08x}", std::process::id(), rand::random::<u32>());
-    let beside = std::env::current_exe()
-        .ok()
-        .and_then(|program| Some(program.parent()?.to_owned()))
-        .filter(|directory| is_own_cache(directory));
-    beside
-        .into_iter()
-        .chain([std::env::temp_dir()])
-        .map(|directory| directory.join(&name))
-        .find(|path| {
-            let mode = rustix::fs::Mode::RWXU;
-            rustix::fs::mkdir(path, mode).is_ok()
-        })
-}
-
-fn is_own_cache(directory: &std::path::Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    let named = directory
-        .file_name()
-        .is_some_and(|name| name.to_string_lossy().starts_with("backstay") || name == ".backstay");
-    named
-        && directory.metadata().is_ok_and(|found| {
-            found.uid() == rustix::process::geteuid().as_raw() && found.mode().trailing_zeros() >= 6
-        })
 }
 
 fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
