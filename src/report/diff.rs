@@ -1,10 +1,7 @@
 //! How a result's `diff` becomes text: Ansible's unified diff with its headers and notes.
 
-use std::borrow::Cow;
-
-use similar::TextDiff;
-
 use super::results::{ResultStyle, indented, yaml_style};
+use super::unified::unified;
 use super::{Painter, Palette};
 use crate::value::{JsonStyle, Map, Value, to_json};
 use crate::yaml::to_yaml;
@@ -54,15 +51,15 @@ fn render_part(
             Some(name) => format!("{side}: {name}"),
             None => side.to_owned(),
         };
-        let unified = unified(
-            &side_text(before, style),
-            &side_text(after, style),
+        let lines = unified(
+            &lines(&side_text(before, style)),
+            &lines(&side_text(after, style)),
             &header("before"),
             &header("after"),
             context,
         );
-        if !unified.is_empty() {
-            text += &paint(&unified, painter, palette);
+        if !lines.is_empty() {
+            text.extend(lines.iter().map(|line| paint(line, painter, palette)));
             text.push('\n');
         }
     }
@@ -92,45 +89,24 @@ fn side_text(side: &Value, style: ResultStyle) -> String {
     }
 }
 
-fn unified(before: &str, after: &str, from: &str, to: &str, context: usize) -> String {
-    let (before, after) = (lines(before), lines(after));
-    let before: Vec<&str> = before.iter().map(AsRef::as_ref).collect();
-    let after: Vec<&str> = after.iter().map(AsRef::as_ref).collect();
-    let diff = TextDiff::from_slices(&before, &after);
-    let mut unified = diff.unified_diff();
-    unified
-        .context_radius(context)
-        .header(from, to)
-        .missing_newline_hint(false);
-    unified.to_string()
-}
-
 /// Splits a text into lines. What Ansible says of a missing last newline is a part of that line.
-fn lines(text: &str) -> Vec<Cow<'_, str>> {
+fn lines(text: &str) -> Vec<String> {
     text.split_inclusive('\n')
         .map(|line| match line.ends_with('\n') {
-            true => Cow::Borrowed(line),
-            false => Cow::Owned(format!("{line}\n\\ No newline at end of file\n")),
+            true => line.to_owned(),
+            false => format!("{line}\n\\ No newline at end of file\n"),
         })
         .collect()
 }
 
-fn paint(unified: &str, painter: Painter, palette: &Palette) -> String {
-    if !painter.is_colourful() {
-        return unified.to_owned();
-    }
-    unified
-        .lines()
-        .map(|line| {
-            let colour = match line.as_bytes().first() {
-                Some(b'+') => &palette.diff_add,
-                Some(b'-') => &palette.diff_remove,
-                Some(b'@') => &palette.diff_lines,
-                _ => return format!("{line}\n"),
-            };
-            painter.paint(line, colour) + "\n"
-        })
-        .collect()
+fn paint(line: &str, painter: Painter, palette: &Palette) -> String {
+    let colour = match line.as_bytes() {
+        [b'+', ..] => &palette.diff_add,
+        [b'-', ..] => &palette.diff_remove,
+        [b'@', b'@', ..] => &palette.diff_lines,
+        _ => return line.to_owned(),
+    };
+    painter.paint(line, colour)
 }
 
 #[cfg(test)]

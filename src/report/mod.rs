@@ -12,6 +12,7 @@ mod plan;
 mod results;
 mod status_line;
 mod transaction;
+mod unified;
 
 use std::io::{self, Write};
 

@@ -46,7 +46,7 @@ struct Inner {
     /// Held while hashing, which would else be done once for every host that starts.
     hashing: Mutex<()>,
     /// The executable for this CPU; the lock keeps many hosts from compressing it at once.
-    compressed: Mutex<Option<Arc<[u8]>>>,
+    compressed: Mutex<Option<Arc<Vec<u8>>>>,
 }
 
 impl Agents {
@@ -93,7 +93,7 @@ impl Agents {
     }
 
     /// Returns the bytes to send for a CPU; blocks.
-    pub(super) fn bytes(&self, cpu: &str, gzip: bool) -> io::Result<Arc<[u8]>> {
+    pub(super) fn bytes(&self, cpu: &str, gzip: bool) -> io::Result<Arc<Vec<u8>>> {
         let index = self.0.known.iter().position(|(known, _)| known == cpu);
         let index = index.ok_or_else(|| io::Error::other(format!("no agent for {cpu}")))?;
         let path = &self.0.known[index].1;
@@ -114,8 +114,10 @@ impl Agents {
     }
 }
 
-fn compress(path: &Path) -> io::Result<Arc<[u8]>> {
+fn compress(path: &Path) -> io::Result<Arc<Vec<u8>>> {
     let mut bytes = Vec::new();
     GzEncoder::new(File::open(path)?, Compression::default()).read_to_end(&mut bytes)?;
-    Ok(bytes.into())
+    // It is kept to the end of the run: growing took up to twice as much.
+    bytes.shrink_to_fit();
+    Ok(Arc::new(bytes))
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use std::sync::Arc;
+
 use ureq::Agent;
 use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem};
 use ureq::unversioned::transport::{Connector, RustlsConnector};
@@ -89,6 +91,7 @@ fn with_port(host_port: &str) -> String {
 fn tls(machine: &mut Machine, options: &Options) -> Result<TlsConfig, Failure> {
     let mut config = TlsConfig::builder()
         .root_certs(RootCerts::PlatformVerifier)
+        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .disable_verification(!options.validate_certs);
     if let Some(path) = &options.ca_path {
         let path = machine.expand(path);
