@@ -5,6 +5,8 @@ mod agent;
 #[cfg(test)]
 mod arrows;
 #[cfg(test)]
+mod deploy;
+#[cfg(test)]
 mod documents;
 #[cfg(test)]
 mod fuzz;
