@@ -398,7 +398,7 @@ fn judge(
 
 /// Drops steps that nobody could undo of a task that changed nothing by its own word.
 fn forget_harmless(job: &Job, execution: &mut Execution) {
-    if execution.has("changed") || execution.has("failed") {
+    if execution.has("changed") {
         return;
     }
     execution.steps.retain(|step| {

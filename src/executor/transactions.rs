@@ -182,7 +182,7 @@ impl Dispatcher<'_> {
     /// Lets go of what was opened, and tells why not everything was.
     async fn not_opened(&mut self, deploy: &Arc<Deploy>, error: NotOpened) -> Stop {
         let (error, unreachable) = error.error();
-        deploy.let_go(&error.message).await;
+        deploy.let_go().await;
         self.unreachable.extend(unreachable);
         error.into()
     }

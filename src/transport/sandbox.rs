@@ -253,6 +253,11 @@ impl Account {
             .env("LOGNAME", &self.user)
             .env("SHELL", "/bin/sh")
             .env("LANG", "C.UTF-8")
+            // Also for root, who elsewhere keeps transactions for the machine as a whole.
+            .env(
+                "BACKSTAY_STATE_DIRECTORY",
+                self.root.join(".local/state/backstay"),
+            )
             .current_dir(&self.root);
         Process::start(shell)
     }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 use super::Deploy;
-use super::opening::join_all;
+use super::opening::{join_all, let_go};
 use super::participant::{NotAttached, Participant, Slot};
 use crate::agent::client::RequestError;
 use crate::agent::protocol::{UndoReport, Vote};
@@ -103,11 +103,10 @@ impl Deploy {
     }
 
     /// Lets go of what is open of a transaction that never began, and tells nobody.
-    pub(in crate::executor) async fn let_go(&self, reason: &str) {
+    pub(in crate::executor) async fn let_go(&self) {
         for participant in self.members() {
             if let Some(session) = &mut participant.slot.lock().await.session {
-                // One that does not hear it lets go by its lease.
-                session.agent().abort(reason).await.ok();
+                let_go(&mut **session).await;
             }
         }
         self.close(&self.members()).await;

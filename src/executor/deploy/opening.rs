@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::participant::name_of;
-use super::{Deploy, Participant, identity};
+use super::{Deploy, Participant, identity, random_id};
 use crate::agent::client::OpenError;
 use crate::agent::protocol::Open;
 use crate::error::{Error, ErrorKind};
@@ -131,14 +131,12 @@ impl Deploy {
         }
         for (_, session, is_open) in &mut opened {
             if let (Some(session), true) = (session, *is_open) {
-                // Nothing was changed; a host that does not hear it lets go by its lease.
-                session
-                    .agent()
-                    .abort("a lock of the run is held")
-                    .await
-                    .ok();
+                let_go(&mut **session).await;
             }
         }
+        // Hosts take each name of a transaction once.
+        self.id = random_id();
+        self.token = random_id();
         if let Some(failure) = failed {
             return Err(failure);
         }
@@ -306,6 +304,14 @@ impl Deploy {
             id: self.id.clone(),
             participants: members.iter().map(|it| Arc::clone(&it.name)).collect(),
         });
+    }
+}
+
+/// Ends a transaction in which nothing was changed, without a trace.
+pub(super) async fn let_go(session: &mut dyn Session) {
+    // A host that does not hear it lets go by its lease.
+    if session.agent().prepare().await.is_ok() {
+        session.agent().commit(false).await.ok();
     }
 }
 
