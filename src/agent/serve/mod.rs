@@ -9,6 +9,7 @@ mod content;
 mod program;
 mod scratch;
 mod session;
+mod steps;
 mod task;
 mod transaction;
 

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::content::Controller;
 use super::session::Session;
+use super::steps::{Noting, Steps};
 use super::transaction::{Start, Transactions};
 use crate::agent::frame::{Frame, MAX_CHUNK};
 use crate::agent::protocol::{Ask, Call, CheckMode, Reply, ToController};
@@ -118,12 +119,13 @@ impl Context<'_> {
                 let timer = call
                     .timeout
                     .map(|limit| Timer::start(limit, self.cancellation));
-                let result = self.run_module(transactions, call, module);
+                let steps = Steps::default();
+                let result = self.run_module(transactions, call, module, &steps);
                 let timed_out = timer.is_some_and(Timer::stop);
                 let reply = Reply {
                     result,
                     timed_out,
-                    steps: Vec::new(),
+                    steps: steps.take(),
                 };
                 transactions.end(call, &reply);
                 reply
@@ -135,7 +137,13 @@ impl Context<'_> {
             .or_else(|error| self.session.send(&too_long(seq, &error)))
     }
 
-    fn run_module(&self, transactions: &Transactions, call: &Call, module: Option<&Module>) -> Map {
+    fn run_module(
+        &self,
+        transactions: &Transactions,
+        call: &Call,
+        module: Option<&Module>,
+        steps: &Steps,
+    ) -> Map {
         let Some(module) = module else {
             let message = format!("the agent has no module `{}`", call.module);
             return Failure::new(message).into_result();
@@ -143,7 +151,10 @@ impl Context<'_> {
         let mark = transactions.mark();
         let mut machine = Machine::new(MachineOptions {
             environment: call.environment.iter().cloned().chain(mark).collect(),
-            undo: transactions.undo_log(),
+            undo: match call.transaction_seq {
+                Some(_) => Box::new(Noting::new(transactions.undo_log(), steps)),
+                None => transactions.undo_log(),
+            },
             contents: Box::new(Controller {
                 session: Arc::clone(self.session),
                 seq: self.seq,

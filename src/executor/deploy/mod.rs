@@ -7,6 +7,7 @@ mod ending;
 mod opaque;
 mod opening;
 mod participant;
+mod prediction;
 mod savepoint;
 
 use std::collections::{HashMap, HashSet};
@@ -212,8 +213,14 @@ impl Acting {
             return deploy.call(world, &self.target, call, progress).await;
         }
         let mut lease = world.sessions.lend(&self.target).await?;
-        let reported = lease.session.call(call, &world.contents, progress).await?;
+        let asked = call.clone();
+        let mut reported = lease.session.call(call, &world.contents, progress).await?;
         world.sessions.take_back(lease);
+        if asked.check == CheckMode::Run && !asked.no_log && reported.steps.is_empty() {
+            reported
+                .steps
+                .extend(prediction::predicted(&asked, &reported.result));
+        }
         Ok(reported)
     }
 }

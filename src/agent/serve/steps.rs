@@ -1,0 +1,150 @@
+//! What a task changes, noted from its undo records while they are written: the steps that the
+//! controller tells its user.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::transaction::journal::{Undo, UndoLog, UndoRecord, UndoStep};
+use crate::transaction::state::{Class, Step};
+
+/// Passes records on and notes what they are about.
+pub(super) struct Noting {
+    log: Box<dyn UndoLog>,
+    steps: Steps,
+}
+
+/// The steps that were noted so far.
+#[derive(Clone, Default)]
+pub(super) struct Steps(Arc<Mutex<Vec<Step>>>);
+
+impl Noting {
+    pub(super) fn new(log: Box<dyn UndoLog>, steps: &Steps) -> Self {
+        Self {
+            log,
+            steps: steps.clone(),
+        }
+    }
+}
+
+impl Steps {
+    /// Returns the steps, each once.
+    pub(super) fn take(&self) -> Vec<Step> {
+        let mut steps = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut found: Vec<Step> = Vec::new();
+        for step in steps.drain(..) {
+            if !found.contains(&step) {
+                found.push(step);
+            }
+        }
+        found
+    }
+
+    fn note(&self, step: Step) {
+        let mut steps = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        steps.push(step);
+    }
+}
+
+impl UndoLog for Noting {
+    fn append(&mut self, record: UndoRecord) -> io::Result<()> {
+        let step = step_of(&record);
+        self.log.append(record)?;
+        if let Some(step) = step {
+            self.steps.note(step);
+        }
+        Ok(())
+    }
+
+    fn shelve(&mut self, near: &Path) -> io::Result<Option<PathBuf>> {
+        self.log.shelve(near)
+    }
+}
+
+/// Returns the step that a record stands for; one that only runs something again is none.
+fn step_of(record: &UndoRecord) -> Option<Step> {
+    let exact = |what: String, undo: &str| Step {
+        class: Class::Exact,
+        what,
+        undo: undo.to_owned(),
+    };
+    Some(match record {
+        UndoRecord::Created { spot, .. } => {
+            exact(format!("create {}", spot.path.display()), "remove it")
+        }
+        UndoRecord::Replaced { spot, .. } => exact(
+            format!("replace {}", spot.path.display()),
+            "put the old one back",
+        ),
+        UndoRecord::Removed { spot, .. } => {
+            exact(format!("remove {}", spot.path.display()), "put it back")
+        }
+        UndoRecord::Renamed { from, to, .. } => exact(
+            format!("rename {} to {}", from.path.display(), to.path.display()),
+            "rename it back",
+        ),
+        UndoRecord::Attributes { spot, .. } => exact(
+            format!("change attributes of {}", spot.path.display()),
+            "set the old ones again",
+        ),
+        UndoRecord::Effect { what, undo } => {
+            let (class, undo) = match undo {
+                Undo::Compensated(steps) => (Class::Compensated, told(steps)),
+                Undo::Declared(steps) => (Class::Declared, told(steps)),
+                Undo::Opaque => (Class::Opaque, String::new()),
+                Undo::Again(_) => return None,
+            };
+            Step {
+                class,
+                what: what.clone(),
+                undo,
+            }
+        }
+    })
+}
+
+fn told(steps: &[UndoStep]) -> String {
+    let words = steps.iter().map(|step| match step.argv.as_slice() {
+        [shell, flag, text] if shell == "/bin/sh" && flag == "-c" => text.clone(),
+        argv => argv.join(" "),
+    });
+    words.collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transaction::journal::Untracked;
+
+    #[test]
+    fn effects_are_noted_once_with_their_class_and_what_undoes_them() {
+        let steps = Steps::default();
+        let mut log = Noting::new(Box::new(Untracked), &steps);
+        let effect = |undo: Undo| UndoRecord::Effect {
+            what: "it".into(),
+            undo,
+        };
+        for undo in [
+            Undo::Opaque,
+            Undo::Opaque,
+            Undo::Declared(vec![UndoStep::shell("rm x")]),
+            Undo::Compensated(vec![UndoStep::new(["apt-get", "remove", "x"])]),
+        ] {
+            log.append(effect(undo)).unwrap();
+        }
+        let told: Vec<_> = steps
+            .take()
+            .into_iter()
+            .map(|step| (step.class, step.undo))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (Class::Opaque, String::new()),
+                (Class::Declared, "rm x".into()),
+                (Class::Compensated, "apt-get remove x".into()),
+            ]
+        );
+        assert!(steps.take().is_empty());
+    }
+}
