@@ -195,10 +195,11 @@ mod tests {
     use super::*;
 
     /// The documents that show command lines.
-    const DOCUMENTS: [&str; 3] = [
+    const DOCUMENTS: [&str; 4] = [
         include_str!("../../README.md"),
         include_str!("../../docs/deploying.md"),
         include_str!("../../docs/compatibility.md"),
+        include_str!("../../docs/transactions.md"),
     ];
 
     #[test]
