@@ -1,12 +1,10 @@
-//! Random sequences of changes: check mode foresees what apply mode does, and the undo log takes
-//! it back.
+//! Random sequences of changes: check mode foresees what apply mode does.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::place::Place;
 use super::*;
-use crate::transaction::journal::{MemoryLog, OldAttributes};
+use crate::transaction::journal::MemoryLog;
 
 const NAMES: [&str; 7] = ["a", "b", "d", "d/x", "d/y", "d/e", "link/x"];
 
@@ -131,68 +129,6 @@ fn check_mode_foresees_what_apply_mode_does_and_changes_nothing() {
         }
         assert_eq!(shown(&mut machine(false, &log), predicted.path()), before);
     }
-}
-
-#[test]
-fn the_undo_log_read_backwards_brings_the_tree_back() {
-    for seed in 0..150 {
-        let (root, shelf) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        plant(root.path());
-        let log = MemoryLog::new(Some(shelf.path().to_owned()));
-        let mut machine = machine(false, &log);
-        let before = shown(&mut machine, root.path());
-        for number in 0..25 {
-            step(&mut machine, root.path(), &mut Dice(seed * 100 + number));
-        }
-        for record in log.records().into_iter().rev() {
-            undo(record);
-        }
-        assert_eq!(shown(&mut machine, root.path()), before, "seed {seed}");
-    }
-}
-
-fn undo(record: UndoRecord) {
-    match record {
-        UndoRecord::Created { spot, .. } => remove(&spot.path),
-        UndoRecord::Replaced { spot, before, .. } => {
-            let kept = Place::of(&before.kept.unwrap().path).unwrap();
-            remove(&spot.path);
-            kept.rename_to(&Place::of(&spot.path).unwrap()).unwrap();
-        }
-        UndoRecord::Removed { spot, before } => {
-            let kept = Place::of(&before.kept.unwrap().path).unwrap();
-            kept.rename_to(&Place::of(&spot.path).unwrap()).unwrap();
-        }
-        UndoRecord::Renamed { from, to, .. } => {
-            let from = Place::of(&from.path).unwrap();
-            // Where the old name is still in use, the change was refused.
-            if from.metadata().unwrap().is_none() {
-                Place::of(&to.path).unwrap().rename_to(&from).unwrap();
-            }
-        }
-        UndoRecord::Attributes { spot, before, .. } => restore(&spot.path, &before),
-        UndoRecord::Effect { .. } => {}
-    }
-}
-
-fn remove(path: &Path) {
-    let place = Place::of(path).unwrap();
-    if place.metadata().unwrap().is_some() {
-        place.remove().unwrap();
-    }
-}
-
-fn restore(path: &Path, before: &OldAttributes) {
-    let attributes = Attributes {
-        mode: before.mode,
-        uid: before.uid,
-        gid: before.gid,
-        times: None,
-    };
-    let mut machine = machine(false, &MemoryLog::default());
-    machine
-        .set_attributes(path, &attributes, Follow::No)
-        .unwrap();
 }
 
 #[test]

@@ -154,11 +154,34 @@ impl<'a> Work<'a> {
         Ok(self.machine.execute(&command, effect)?.output())
     }
 
+    /// Runs a changing verb whose undoing is `again`, when every file is as it was: a running
+    /// unit has to take up its old files. A unit that is gone then is left alone.
+    fn act_again(
+        &mut self,
+        verb: &str,
+        unit: &str,
+        again: &str,
+    ) -> Result<Option<Output>, Failure> {
+        let command = self.command(&[verb, unit]);
+        let script = "verb=$1 unit=$2; shift 2; \"$@\" cat \"$unit\" >/dev/null 2>&1 || exit 0; \
+                      exec \"$@\" \"$verb\" \"$unit\"";
+        let words = ["/bin/sh", "-c", script, "sh", again, unit].map(str::to_owned);
+        let step = UndoStep::new(words.into_iter().chain(self.systemctl.iter().cloned()));
+        let effect = Effect::Again {
+            what: format!("systemctl {verb} {unit}"),
+            again: vec![step],
+        };
+        Ok(self.machine.execute(&command, effect)?.output())
+    }
+
     fn reload(&mut self, verb: &str) -> Result<(), Failure> {
         let command = self.command(&[verb]);
         // Reading the unit files again after an undo is what undoes it.
         let argv = self.systemctl.iter().cloned().chain([verb.to_owned()]);
-        let effect = Effect::compensated(format!("systemctl {verb}"), argv);
+        let effect = Effect::Again {
+            what: format!("systemctl {verb}"),
+            again: vec![UndoStep::new(argv)],
+        };
         let Execution::Done(output) = self.machine.execute(&command, effect)? else {
             return Ok(());
         };
@@ -263,13 +286,13 @@ impl<'a> Work<'a> {
             );
         };
         let is_running = matches!(active, "active" | "activating");
-        let (verb, undo): (_, &[&str]) = match wanted {
-            "started" if is_running => ("", &[]),
-            "stopped" if !is_running && active != "deactivating" => ("", &[]),
-            "stopped" => ("stop", &["start"]),
-            "restarted" if is_running => ("restart", &["restart"]),
-            "reloaded" if is_running => ("reload", &["reload"]),
-            _ => ("start", &["stop"]),
+        let (verb, again) = match wanted {
+            "started" if is_running => ("", None),
+            "stopped" if !is_running && active != "deactivating" => ("", None),
+            "stopped" => ("stop", Some("start")),
+            "restarted" if is_running => ("restart", Some("try-restart")),
+            "reloaded" if is_running => ("reload", Some("try-reload-or-restart")),
+            _ => ("start", None),
         };
         let shown = if wanted == "stopped" {
             "stopped"
@@ -281,7 +304,11 @@ impl<'a> Work<'a> {
             return Ok(());
         }
         self.outcome.changed = true;
-        match self.act(verb, &unit.name, undo)? {
+        let acted = match again {
+            Some(again) => self.act_again(verb, &unit.name, again)?,
+            None => self.act(verb, &unit.name, &["stop"])?,
+        };
+        match acted {
             Some(output) if !output.success() => Err(Failure::new(format!(
                 "Unable to {verb} service {}: {}",
                 unit.name,

@@ -250,14 +250,14 @@ impl Run<'_> {
         };
         let wrong = |error: io::Error| said(&place.path, error);
         let now = current(&place, &found, before).map_err(wrong)?;
-        if is_equal(&now, before) {
+        if is_equal(&found, &now, before) {
             return Ok(Outcome::Nothing);
         }
         let expected = OldAttributes {
             capability: now.capability.clone(),
             ..after.clone()
         };
-        let is_ours = is_equal(&now, &expected) || partly(&now, before, &expected);
+        let is_ours = is_equal(&found, &now, &expected) || partly(&found, &now, before, &expected);
         set_attributes(&place, &found, before).map_err(wrong)?;
         if is_ours {
             return Ok(Outcome::Restored);
@@ -543,20 +543,28 @@ pub(super) fn current(
 }
 
 /// Compares attributes; the time of the last access changes by itself.
-fn is_equal(one: &OldAttributes, other: &OldAttributes) -> bool {
-    modified(one) == modified(other)
+fn is_equal(found: &Metadata, one: &OldAttributes, other: &OldAttributes) -> bool {
+    modified(found, one) == modified(found, other)
         && OldAttributes {
             times: other.times,
             ..one.clone()
         } == *other
 }
 
-fn modified(attributes: &OldAttributes) -> Option<(i64, u32)> {
-    attributes.times.map(|[_, modified]| modified)
+/// Returns the time of the last change; a directory's changes with what is in it.
+fn modified(found: &Metadata, attributes: &OldAttributes) -> Option<(i64, u32)> {
+    let times = attributes.times.filter(|_| !found.is_dir());
+    times.map(|[_, modified]| modified)
 }
 
 /// Tells whether each attribute is the old one or ours: a change that was interrupted.
-fn partly(now: &OldAttributes, before: &OldAttributes, after: &OldAttributes) -> bool {
+fn partly(
+    found: &Metadata,
+    now: &OldAttributes,
+    before: &OldAttributes,
+    after: &OldAttributes,
+) -> bool {
+    let modified = |attributes| modified(found, attributes);
     // A new owner costs the set-id bits, before the new mode is set.
     let mode = |mode: Option<u32>| mode.map(|mode| mode & 0o1777);
     (now.mode == before.mode || mode(now.mode) == mode(before.mode) || now.mode == after.mode)

@@ -8,7 +8,7 @@ use std::path::Path;
 use rustix::io::Errno;
 
 use crate::transaction::journal::{
-    After, Before, FileId, Keeping, OldAttributes, Spot, Undo, UndoRecord, UndoStep,
+    After, Before, FileId, Keeping, Kept, OldAttributes, Spot, Undo, UndoRecord, UndoStep,
 };
 use crate::transaction::log::Replay;
 use crate::transaction::state::{Drift, Item};
@@ -92,10 +92,16 @@ impl Reverting<'_> {
                 after,
                 ..
             } => {
+                if self.is_back(spot, before)? {
+                    return Ok(());
+                }
                 self.compare(spot, after)?;
                 self.put_back(spot, before)
             }
             UndoRecord::Removed { spot, before } => {
+                if self.is_back(spot, before)? {
+                    return Ok(());
+                }
                 if self.machine.symlink_metadata(&spot.path)?.is_some() {
                     self.note_drift(&spot.path);
                     self.machine.remove(&spot.path)?;
@@ -199,14 +205,20 @@ impl Reverting<'_> {
         Ok(Some(answer.success()))
     }
 
+    /// Tells whether the old thing is still there: the change was refused.
+    fn is_back(&self, spot: &Spot, before: &Before) -> Result<bool> {
+        let overwritten = |kept: &Kept| matches!(kept.how, Keeping::Snapshot { .. });
+        if before.kept.as_ref().is_some_and(overwritten) {
+            return Ok(false);
+        }
+        let found = self.machine.symlink_metadata(&spot.path)?;
+        Ok(found.is_some_and(|found| found.id() == before.identity.id))
+    }
+
     /// Puts a kept file, link or tree where it was; files stay kept as well.
     fn put_back(&mut self, spot: &Spot, before: &Before) -> Result<()> {
         let path = &spot.path;
         self.check_parent(spot)?;
-        let found = self.machine.symlink_metadata(path)?;
-        if found.is_some_and(|found| found.id() == before.identity.id) {
-            return Ok(());
-        }
         let Some(kept) = &before.kept else {
             return Err(MachineError::said(
                 "restore",

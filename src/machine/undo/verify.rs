@@ -1,6 +1,6 @@
 //! Looking at everything once more after undoing: the oldest record of each path tells how it was.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -17,7 +17,8 @@ use super::{Run, files};
 struct Expected<'r> {
     /// `None` where only attributes are known.
     thing: Option<Thing<'r>>,
-    attributes: OldAttributes,
+    /// The file whose attributes are known.
+    id: Option<FileId>,
 }
 
 /// What was at a path.
@@ -32,8 +33,10 @@ impl Run<'_> {
     /// Adds an item for every path that is not as it was before the oldest of the records.
     pub(super) fn verify(&mut self, pending: &[(u64, &UndoRecord)]) {
         let mut wrong = Vec::new();
+        let attributes = oldest_attributes(pending);
         for (spot, expected) in self.expected(pending).values() {
-            if let Err(why) = self.compare(spot, expected) {
+            let old = expected.id.and_then(|id| attributes.get(&id));
+            if let Err(why) = self.compare(spot, expected, old) {
                 let what = spot.path.display().to_string();
                 wrong.push(Item { what, why });
             }
@@ -59,13 +62,18 @@ impl Run<'_> {
                 }
                 let (_, expected) = all.entry(&spot.path).or_insert((spot, Expected::default()));
                 expected.thing = expected.thing.or(thing);
-                older(&mut expected.attributes, attributes);
+                expected.id = expected.id.or(attributes.map(|(id, _)| id));
             }
         }
         all
     }
 
-    fn compare(&self, spot: &Spot, expected: &Expected<'_>) -> Result<(), String> {
+    fn compare(
+        &self,
+        spot: &Spot,
+        expected: &Expected<'_>,
+        old: Option<&OldAttributes>,
+    ) -> Result<(), String> {
         let wrong = |error: io::Error| said(&spot.path, error);
         let place = self.find(spot)?;
         let found = match &place {
@@ -81,8 +89,9 @@ impl Run<'_> {
                 if !self.is_thing(&place, &found, thing)? {
                     return Err("it was replaced again after it was restored".into());
                 }
-                let now = files::current(&place, &found, &expected.attributes).map_err(wrong)?;
-                if same(&now, &expected.attributes, &found) {
+                let Some(old) = old else { return Ok(()) };
+                let now = files::current(&place, &found, old).map_err(wrong)?;
+                if same(&now, old, &found) {
                     return Ok(());
                 }
                 Err("its owner, mode or labels were changed after they were restored".into())
@@ -108,7 +117,11 @@ impl Run<'_> {
     }
 }
 
-type Claim<'r> = (&'r Spot, Option<Thing<'r>>, Option<&'r OldAttributes>);
+type Claim<'r> = (
+    &'r Spot,
+    Option<Thing<'r>>,
+    Option<(FileId, &'r OldAttributes)>,
+);
 
 /// Returns what a record says about how things were.
 fn claims(record: &UndoRecord) -> Vec<Claim<'_>> {
@@ -116,20 +129,35 @@ fn claims(record: &UndoRecord) -> Vec<Claim<'_>> {
         UndoRecord::Created { spot, .. } => vec![(spot, Some(Thing::Nothing), None)],
         UndoRecord::Replaced { spot, before, .. } | UndoRecord::Removed { spot, before } => {
             let thing = Some(Thing::Kept(before));
-            vec![(spot, thing, Some(&before.attributes))]
+            let attributes = (before.identity.id, &before.attributes);
+            vec![(spot, thing, Some(attributes))]
         }
         UndoRecord::Renamed { from, to, moved } => {
             let moved = Some(Thing::Moved(*moved));
             vec![(from, moved, None), (to, Some(Thing::Nothing), None)]
         }
-        UndoRecord::Attributes { spot, before, .. } => vec![(spot, None, Some(before))],
+        UndoRecord::Attributes {
+            spot, id, before, ..
+        } => vec![(spot, None, Some((*id, before)))],
         UndoRecord::Effect { .. } => Vec::new(),
     }
 }
 
+/// Returns what each file's attributes were first; it may have been changed by another name.
+fn oldest_attributes(pending: &[(u64, &UndoRecord)]) -> HashMap<FileId, OldAttributes> {
+    let mut all: HashMap<FileId, OldAttributes> = HashMap::new();
+    for (_, record) in pending.iter().rev() {
+        for (_, _, attributes) in claims(record) {
+            if let Some((id, more)) = attributes {
+                older(all.entry(id).or_default(), more);
+            }
+        }
+    }
+    all
+}
+
 /// Takes over what is not known yet.
-fn older(known: &mut OldAttributes, more: Option<&OldAttributes>) {
-    let Some(more) = more else { return };
+fn older(known: &mut OldAttributes, more: &OldAttributes) {
     known.mode = known.mode.or(more.mode);
     known.uid = known.uid.or(more.uid);
     known.gid = known.gid.or(more.gid);

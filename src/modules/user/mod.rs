@@ -9,6 +9,7 @@ mod ssh_key;
 use std::path::{Path, PathBuf};
 
 use crate::machine::{Attributes, Command, Effect, Follow, Machine, Output, User};
+use crate::transaction::journal::UndoStep;
 use crate::value::Value;
 
 use super::{Failure, ModuleResult, Outcome};
@@ -322,7 +323,14 @@ impl Work<'_> {
         }
         let missing_parent = self.make_home_parent()?;
         argv.push(args.name.clone());
-        let effect = Effect::compensated(argv.join(" "), ["userdel", "-r", &args.name]);
+        let gone = format!(
+            "! getent passwd '{}' >/dev/null",
+            args.name.replace('\'', "")
+        );
+        let effect = Effect::Compensated {
+            what: argv.join(" "),
+            undo: vec![UndoStep::new(["userdel", "-r", &args.name]).done_when(gone)],
+        };
         self.act(&Command::new(argv), effect)?;
         self.outcome.changed = true;
         if let Some(password) = args.password.as_deref() {
