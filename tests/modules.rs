@@ -72,6 +72,16 @@ fn find_is_as_recorded() {
 }
 
 #[test]
+fn ini_file_is_as_recorded() {
+    compare("ini_file");
+}
+
+#[test]
+fn known_hosts_is_as_recorded() {
+    compare("known_hosts");
+}
+
+#[test]
 fn lineinfile_is_as_recorded() {
     compare("lineinfile");
 }
@@ -89,6 +99,11 @@ fn replace_is_as_recorded() {
 #[test]
 fn unarchive_is_as_recorded() {
     compare("unarchive");
+}
+
+#[test]
+fn yum_repository_is_as_recorded() {
+    compare("yum_repository");
 }
 
 fn compare(name: &str) {

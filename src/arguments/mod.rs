@@ -131,9 +131,23 @@ macro_rules! arguments {
         }
         $($rules:tt)*
     ) => {
+        $crate::arguments! {
+            $(#[doc = $about])*
+            $visibility struct $name for $module with file_attributes as file { $($fields)* }
+            $($rules)*
+        }
+    };
+    (
+        $(#[doc = $about:literal])*
+        $visibility:vis struct $name:ident for $module:literal
+        with file_attributes as $shared:ident {
+            $($fields:tt)*
+        }
+        $($rules:tt)*
+    ) => {
         $crate::arguments!(@declare [$($about),*] $visibility $name $module
             [$crate::arguments::FileAttributes::PARAMETERS]
-            [file: $crate::arguments::FileAttributes]
+            [$shared: $crate::arguments::FileAttributes]
             { $($fields)* } { $($rules)* });
     };
     (

@@ -256,11 +256,11 @@ fn without<'a>(lines: &[&'a str], found: &[Found]) -> Vec<&'a str> {
 }
 
 fn write(machine: &mut Machine, path: &Path, text: &str) -> Result<(), Failure> {
-    let new = NewFile {
-        mode: (!machine.exists(path)?).then_some(0o600),
-        ..NewFile::default()
-    };
-    Ok(machine.write(path, Content::Bytes(text.as_bytes().to_vec()), &new)?)
+    Ok(machine.write(
+        path,
+        Content::Bytes(text.as_bytes().to_vec()),
+        &NewFile::default(),
+    )?)
 }
 
 #[cfg(test)]

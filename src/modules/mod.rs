@@ -38,6 +38,7 @@ mod known_hosts;
 mod lineinfile;
 mod lines;
 mod modprobe;
+mod mount;
 mod npm;
 mod offer;
 mod os_error;
@@ -48,7 +49,9 @@ mod path_info;
 mod ping;
 mod pip;
 mod replace;
+mod rpm_key;
 mod script;
+mod seboolean;
 mod service;
 mod service_facts;
 mod setup;
@@ -65,6 +68,7 @@ mod unchecked;
 mod uri;
 mod user;
 mod wait_for;
+mod yum_repository;
 
 use crate::arguments::ArgumentSpec;
 use crate::machine::Machine;
@@ -99,6 +103,8 @@ macro_rules! module {
 /// All modules, in alphabetical order.
 const MODULES: &[Module] = &[
     module!(authorized_key, AuthorizedKeyArgs),
+    module!(mount, MountArgs),
+    module!(seboolean, SebooleanArgs),
     module!(sysctl, SysctlArgs),
     module!(apt, AptArgs),
     module!(apt_key, AptKeyArgs),
@@ -129,6 +135,7 @@ const MODULES: &[Module] = &[
     module!(ping, PingArgs),
     module!(pip, PipArgs),
     module!(replace, ReplaceArgs),
+    module!(rpm_key, RpmKeyArgs),
     module!(script, ScriptArgs),
     module!(service, ServiceArgs),
     module!(service_facts, ServiceFactsArgs),
@@ -146,6 +153,7 @@ const MODULES: &[Module] = &[
     module!(uri, UriArgs),
     module!(user, UserArgs),
     module!(wait_for, WaitForArgs),
+    module!(yum_repository, YumRepositoryArgs),
 ];
 
 /// Finds a module by its short name.

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Records what ansible-core's own modules return for the cases beside this file.
 
-Run it with the Python of an environment that holds ansible-core; it rewrites each `*.json`.
+Run it with the Python of an environment that holds ansible-core, and collections on PYTHONPATH; it
+rewrites each `*.json`, or those whose names are given.
 `$ROOT` stands for a fresh directory; what differs from run to run is masked as `*`.
 """
 import json
@@ -52,11 +53,14 @@ def run(root, step):
     module = step["module"]
     if module == "shell":
         module, arguments["_uses_shell"] = "command", True
+    collection, _, name = module.rpartition(".")
+    package = f"ansible_collections.{collection}.plugins" if collection else "ansible"
     done = subprocess.run(
-        [sys.executable, "-m", f"ansible.modules.{module}"],
+        [sys.executable, "-m", f"{package}.modules.{name}"],
         input=json.dumps({"ANSIBLE_MODULE_ARGS": arguments}),
         capture_output=True, text=True, cwd=root, umask=0o022,
-        env={"PATH": os.environ["PATH"], "HOME": str(root), "LC_ALL": "C.UTF-8", "GREETING": "hello"},
+        env={"PATH": os.environ["PATH"], "HOME": str(root), "LC_ALL": "C.UTF-8", "GREETING": "hello",
+             "PYTHONPATH": os.environ.get("PYTHONPATH", "")},
     )
     lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
     if not lines:
@@ -69,6 +73,8 @@ def run(root, step):
 
 
 for file in sorted(pathlib.Path(__file__).parent.glob("*.json")):
+    if sys.argv[1:] and file.stem not in sys.argv[1:]:
+        continue
     document = json.loads(file.read_text())
     document["ansible"] = ansible.release.__version__
     for case in document["cases"]:
