@@ -159,7 +159,7 @@ impl Worker {
     }
 
     pub(super) async fn shell(&mut self, seq: u64, text: &str) -> Reply {
-        let arguments = Value::map([("_raw_params", Value::from(text))]);
+        let arguments = Value::map([("cmd", Value::from(text))]);
         self.call("shell", seq, arguments).await
     }
 

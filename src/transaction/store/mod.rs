@@ -151,11 +151,12 @@ impl Stored {
         self.replay().map(Replay::header)
     }
 
-    /// Tells whether it is not begun, or is just going: nothing was changed that is not undone.
+    /// Tells whether it was read just before it began, or while it went: whoever does that looks
+    /// after it, and nothing was changed that is not undone.
     pub fn is_unborn(&self) -> bool {
         self.journal.is_err()
             && match log::read(&self.directory) {
-                Err(LogError::Unborn) => true,
+                Ok(_) | Err(LogError::Unborn) => true,
                 Err(LogError::Io { error, .. }) => error.kind() == io::ErrorKind::NotFound,
                 _ => false,
             }
