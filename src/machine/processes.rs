@@ -4,11 +4,13 @@
 //! programs get; what has cleared the variable and left the family is a service of its own.
 
 use std::collections::HashSet;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// The environment variable that says which transaction a program was started in.
+/// The environment variable that says which transaction a program was started in, by the directory
+/// of its journal: participants of one deploy that share a machine are told apart.
 pub const TRANSACTION_VARIABLE: &str = "BACKSTAY_TRANSACTION";
 
 /// A process, told apart from a later one of the same number.
@@ -61,10 +63,15 @@ impl Process {
 
 /// Kills what the workers of a transaction have started, and what carries its name; with
 /// `and_workers` the workers too. Returns whether all of it is gone within `limit`.
-pub fn kill_transaction(id: &str, workers: &[Process], and_workers: bool, limit: Duration) -> bool {
+pub fn kill_transaction(
+    journal: &Path,
+    workers: &[Process],
+    and_workers: bool,
+    limit: Duration,
+) -> bool {
     let deadline = Instant::now() + limit;
     loop {
-        let victims = family(id, workers, and_workers);
+        let victims = family(journal, workers, and_workers);
         if victims.is_empty() {
             return true;
         }
@@ -84,7 +91,7 @@ fn kill(pid: u32) {
 }
 
 /// Returns the living processes to kill.
-fn family(id: &str, workers: &[Process], and_workers: bool) -> Vec<u32> {
+fn family(journal: &Path, workers: &[Process], and_workers: bool) -> Vec<u32> {
     let all = Status::all();
     let is_worker = |status: &Status| {
         workers
@@ -108,7 +115,7 @@ fn family(id: &str, workers: &[Process], and_workers: bool) -> Vec<u32> {
         }
     }
     let own = std::process::id();
-    let mark = format!("{TRANSACTION_VARIABLE}={id}");
+    let mark = mark(journal);
     all.iter()
         .filter(|status| status.pid != own && status.pid > 1 && !status.is_dead)
         .filter(|status| and_workers || !is_worker(status))
@@ -117,12 +124,17 @@ fn family(id: &str, workers: &[Process], and_workers: bool) -> Vec<u32> {
         .collect()
 }
 
+fn mark(journal: &Path) -> Vec<u8> {
+    let name = format!("{TRANSACTION_VARIABLE}=");
+    [name.as_bytes(), journal.as_os_str().as_encoded_bytes()].concat()
+}
+
 /// Tells whether the environment that a process was started with has this entry.
-fn is_marked(pid: u32, mark: &str) -> bool {
+fn is_marked(pid: u32, mark: &[u8]) -> bool {
     let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
     environment
         .split(|byte| *byte == 0)
-        .any(|entry| entry == mark.as_bytes())
+        .any(|entry| entry == mark)
 }
 
 struct Status {
@@ -163,9 +175,9 @@ mod tests {
     use super::*;
     use crate::machine::{Command, Machine, MachineOptions};
 
-    fn start(id: &str, script: &str) -> u32 {
+    fn start(journal: &str, script: &str) -> u32 {
         let mut machine = Machine::new(MachineOptions {
-            environment: vec![(TRANSACTION_VARIABLE.to_owned(), id.to_owned())],
+            environment: vec![(TRANSACTION_VARIABLE.to_owned(), journal.to_owned())],
             ..MachineOptions::default()
         });
         let output = machine.query(&Command::shell(script)).unwrap();
@@ -178,7 +190,7 @@ mod tests {
         let (ours, other) = (start("tx-one", daemon), start("tx-two", daemon));
         let (ours, other) = (Process::find(ours).unwrap(), Process::find(other).unwrap());
         assert!(kill_transaction(
-            "tx-one",
+            Path::new("tx-one"),
             &[],
             true,
             Duration::from_mins(1)
@@ -186,7 +198,7 @@ mod tests {
         assert!(!ours.is_running());
         assert!(other.is_running());
         assert!(kill_transaction(
-            "tx-two",
+            Path::new("tx-two"),
             &[],
             true,
             Duration::from_mins(1)
@@ -206,13 +218,13 @@ mod tests {
         }
         let child = Process::find(child().unwrap().pid).unwrap();
         assert!(kill_transaction(
-            "no-such",
+            Path::new("no-such"),
             &[root],
             false,
             Duration::from_mins(1)
         ));
         assert!(!child.is_running());
-        kill_transaction("no-such", &[root], true, Duration::from_mins(1));
+        kill_transaction(Path::new("no-such"), &[root], true, Duration::from_mins(1));
         assert!(!root.is_running());
     }
 

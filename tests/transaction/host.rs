@@ -1,6 +1,7 @@
 //! A host for transactions: a directory to change, a state directory, and real agents.
 
 use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -133,7 +134,8 @@ impl Host {
         assert_eq!(self.told(id).state, state);
         assert_eq!(self.holder(), None);
         assert_eq!(&self.digest(), before);
-        assert_eq!(processes_of(id), Vec::<u32>::new());
+        let journal = self.state().join("transactions").join(id);
+        assert_eq!(processes_of(&journal), Vec::<u32>::new());
     }
 }
 
@@ -236,8 +238,17 @@ pub(super) fn kill(process: Process) {
     let pid = Pid::from_raw(process.pid.cast_signed()).unwrap();
     if let Ok(watched) = pidfd_open(pid, PidfdFlags::empty()) {
         kill_process(pid, Signal::KILL).ok();
-        let mut polled = [PollFd::new(&watched, PollFlags::IN)];
-        poll(&mut polled, None::<&Timespec>).unwrap();
+        wait(&watched);
+    }
+}
+
+fn wait(watched: &OwnedFd) {
+    loop {
+        let mut polled = [PollFd::new(watched, PollFlags::IN)];
+        match poll(&mut polled, None::<&Timespec>) {
+            Err(rustix::io::Errno::INTR) => {}
+            ended => return assert_eq!(ended, Ok(1)),
+        }
     }
 }
 
@@ -251,8 +262,7 @@ pub(super) async fn ended(process: Process) {
     tokio::task::spawn_blocking(move || {
         let pid = Pid::from_raw(process.pid.cast_signed()).unwrap();
         if let Ok(watched) = pidfd_open(pid, PidfdFlags::empty()) {
-            let mut polled = [PollFd::new(&watched, PollFlags::IN)];
-            poll(&mut polled, None::<&Timespec>).unwrap();
+            wait(&watched);
         }
     })
     .await
@@ -260,8 +270,8 @@ pub(super) async fn ended(process: Process) {
 }
 
 /// Returns the living processes that belong to a transaction.
-fn processes_of(id: &str) -> Vec<u32> {
-    let mark = format!("BACKSTAY_TRANSACTION={id}");
+fn processes_of(journal: &Path) -> Vec<u32> {
+    let mark = format!("BACKSTAY_TRANSACTION={}", journal.display());
     let entries = std::fs::read_dir("/proc").unwrap();
     let numbers = entries.flatten().filter_map(|entry| {
         let number: u32 = entry.file_name().to_str()?.parse().ok()?;

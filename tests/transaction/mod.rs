@@ -288,7 +288,7 @@ async fn a_task_runs_once_although_the_link_was_cut_within_it() {
         text = began => assert_eq!(text.unwrap(), "up\n"),
     }
     // Dropping the agent is what a cut link looks like on the host.
-    drop(worker);
+    drop(worker.agent);
     let mut fresh = host.worker().await;
     let free = tokio::task::spawn_blocking(move || std::fs::write(go, "\n").unwrap());
     let attached = fresh.agent.attach(&id(1), TOKEN, LEASE).await.unwrap();

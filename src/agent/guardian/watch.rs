@@ -110,8 +110,7 @@ impl Watch {
                 reason,
                 spare_worker,
             } => {
-                let id = &self.begin.holder.id;
-                kill_transaction(id, &self.workers, !spare_worker, DYING);
+                kill_transaction(&self.directory, &self.workers, !spare_worker, DYING);
                 undoing::undo(&self.begin.root, &self.directory, &reason)
             }
             Ending::Closed { remove } => undoing::close(&self.begin.root, &self.directory, remove),

@@ -53,7 +53,6 @@ struct Current {
     link: Arc<Link>,
     answers: Receiver<FromGuardian>,
     ledger: tasks::Ledger,
-    id: String,
     application: String,
 }
 
@@ -101,7 +100,8 @@ impl Transactions {
     /// Returns what every program of the transaction carries in its environment.
     pub(super) fn mark(&self) -> Option<(String, String)> {
         let current = self.current.as_ref()?;
-        Some((TRANSACTION_VARIABLE.to_owned(), current.id.clone()))
+        let journal = current.directory.display().to_string();
+        Some((TRANSACTION_VARIABLE.to_owned(), journal))
     }
 
     /// Lets go of the transaction: another worker has taken it over, or the session is over.

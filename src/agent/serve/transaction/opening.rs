@@ -110,7 +110,6 @@ impl Transactions {
             link,
             answers,
             ledger: Ledger::default(),
-            id: open.id.clone(),
             application: open.application.clone(),
         });
         Ok(())
@@ -194,7 +193,6 @@ impl Transactions {
             link,
             answers,
             ledger,
-            id: header.id.clone(),
             application: header.application.clone(),
         });
         self.last = None;
