@@ -502,14 +502,14 @@ fn strict_refuses_what_nobody_can_undo_before_any_host_is_touched() {
     );
     let ended = fleet.run(&["deploy", "strict.yml", "--strict"]);
     assert_eq!(ended.status, Some(4), "{ended}");
-    assert_eq!(
-        ended.stderr,
-        "error: nobody can undo this `command`, and `--strict` refuses it\n \
-         --> strict.yml:6:7\n"
-            .to_owned()
-            + &ended.stderr[ended.stderr.find("  |").unwrap_or(0)..],
+    assert!(
+        ended
+            .stderr
+            .starts_with("error: nobody can undo this `command`, and `--strict` refuses it\n"),
         "{ended}"
     );
+    assert!(ended.stderr.contains("strict.yml:6:7\n"), "{ended}");
+    assert_eq!(ended.stderr.matches("error: nobody").count(), 2, "{ended}");
     assert!(ended.stderr.contains("strict.yml:13:7"), "{ended}");
     assert!(fleet.trees().iter().all(BTreeMap::is_empty), "{ended}");
 }

@@ -293,6 +293,7 @@ impl Session for AgentSession {
                 transaction_seq: call.seq,
                 undo: call.undo,
                 protect: call.protect,
+                harmless: call.harmless,
                 no_log: call.no_log,
                 ..Call::default()
             };

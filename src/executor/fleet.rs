@@ -149,6 +149,7 @@ impl Contact {
             seq: None,
             undo: None,
             protect: Vec::new(),
+            harmless: true,
             no_log: false,
         };
         let contents = super::content::Contents::new(Arc::new(|_| Err("no secrets".into())));

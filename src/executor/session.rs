@@ -51,6 +51,8 @@ pub(super) struct ModuleCall {
     pub(super) undo: Option<String>,
     /// Paths that the user declared the task to change.
     pub(super) protect: Vec<String>,
+    /// The task says of itself that it changes nothing.
+    pub(super) harmless: bool,
     /// The result is secret.
     pub(super) no_log: bool,
 }

@@ -61,6 +61,9 @@ pub struct Call {
     pub undo: Option<String>,
     /// Paths that the user declared the task to change; kept before it runs.
     pub protect: Vec<String>,
+    /// The task says of itself that it changes nothing: what it runs needs no undo.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub harmless: bool,
     /// The result is secret: of it only `changed` and `failed` are journaled.
     pub no_log: bool,
 }

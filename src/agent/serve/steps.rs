@@ -5,6 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::agent::protocol::Call;
+use crate::machine::{Command, Machine};
 use crate::transaction::journal::{Undo, UndoLog, UndoRecord, UndoStep};
 use crate::transaction::state::{Class, Step};
 
@@ -12,6 +14,93 @@ use crate::transaction::state::{Class, Step};
 pub(super) struct Noting {
     log: Box<dyn UndoLog>,
     steps: Steps,
+    declared: Declared,
+}
+
+/// What the user says of the undo of a task's command.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Declared {
+    /// The shell text that undoes it.
+    undo: Option<String>,
+    /// The paths it changes are kept and put back; nothing else needs an undo.
+    is_protected: bool,
+    /// It changes nothing.
+    is_harmless: bool,
+}
+
+impl Declared {
+    pub(super) fn of(call: &Call) -> Self {
+        Self {
+            undo: call.undo.clone(),
+            is_protected: !call.protect.is_empty(),
+            is_harmless: call.harmless,
+        }
+    }
+
+    /// Returns an opaque effect as the user declared it; `None` when there is nothing to undo.
+    fn applied(&self, record: UndoRecord) -> Option<UndoRecord> {
+        let UndoRecord::Effect {
+            what,
+            undo: Undo::Opaque,
+        } = record
+        else {
+            return Some(record);
+        };
+        let undo = match &self.undo {
+            _ if self.is_harmless => return None,
+            Some(text) => Undo::Declared(vec![UndoStep::shell(text)]),
+            None if self.is_protected => Undo::Declared(Vec::new()),
+            None => Undo::Opaque,
+        };
+        Some(UndoRecord::Effect { what, undo })
+    }
+}
+
+/// Keeps copies of the paths that a command is declared to change, before it runs.
+pub(super) fn protect(
+    machine: &mut Machine,
+    log: &mut dyn UndoLog,
+    paths: &[String],
+) -> Result<(), String> {
+    for path in paths {
+        let path = machine.expand(Path::new(path));
+        protect_one(machine, log, &path)
+            .map_err(|why| format!("{} cannot be protected: {why}", path.display()))?;
+    }
+    Ok(())
+}
+
+fn protect_one(machine: &mut Machine, log: &mut dyn UndoLog, path: &Path) -> Result<(), String> {
+    let quoted = |path: &Path| quoted(&path.to_string_lossy());
+    let exists = machine
+        .symlink_metadata(path)
+        .map_err(|error| error.to_string())?;
+    let near = path
+        .ancestors()
+        .find(|path| path.exists())
+        .unwrap_or(Path::new("/"));
+    let undo = match (exists, log.shelve(near).map_err(|error| error.to_string())?) {
+        (_, None) => return Ok(()),
+        (None, Some(_)) => format!("rm -rf -- {}", quoted(path)),
+        (Some(_), Some(kept)) => {
+            let (path, kept) = (quoted(path), quoted(&kept));
+            let copy = Command::shell(format!("cp -a --reflink=auto -- {path} {kept}"));
+            let copied = machine.query(&copy).map_err(|error| error.to_string())?;
+            if !copied.success() {
+                return Err(copied.stderr_text().trim().to_owned());
+            }
+            format!("rm -rf -- {path} && cp -a --reflink=auto -- {kept} {path}")
+        }
+    };
+    let record = UndoRecord::Effect {
+        what: format!("keep {}", path.display()),
+        undo: Undo::Declared(vec![UndoStep::shell(undo)]),
+    };
+    log.append(record).map_err(|error| error.to_string())
+}
+
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\"'\"'"))
 }
 
 /// The steps that were noted so far.
@@ -19,10 +108,11 @@ pub(super) struct Noting {
 pub(super) struct Steps(Arc<Mutex<Vec<Step>>>);
 
 impl Noting {
-    pub(super) fn new(log: Box<dyn UndoLog>, steps: &Steps) -> Self {
+    pub(super) fn new(log: Box<dyn UndoLog>, steps: &Steps, declared: Declared) -> Self {
         Self {
             log,
             steps: steps.clone(),
+            declared,
         }
     }
 }
@@ -48,6 +138,9 @@ impl Steps {
 
 impl UndoLog for Noting {
     fn append(&mut self, record: UndoRecord) -> io::Result<()> {
+        let Some(record) = self.declared.applied(record) else {
+            return Ok(());
+        };
         let step = step_of(&record);
         self.log.append(record)?;
         if let Some(step) = step {
@@ -119,7 +212,7 @@ mod tests {
     #[test]
     fn effects_are_noted_once_with_their_class_and_what_undoes_them() {
         let steps = Steps::default();
-        let mut log = Noting::new(Box::new(Untracked), &steps);
+        let mut log = Noting::new(Box::new(Untracked), &steps, Declared::default());
         let effect = |undo: Undo| UndoRecord::Effect {
             what: "it".into(),
             undo,

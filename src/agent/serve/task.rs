@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::content::Controller;
 use super::session::Session;
-use super::steps::{Noting, Steps};
+use super::steps::{Declared, Noting, Steps, protect};
 use super::transaction::{Start, Transactions};
 use crate::agent::frame::{Frame, MAX_CHUNK};
 use crate::agent::protocol::{Ask, Call, CheckMode, Reply, ToController};
@@ -152,7 +152,10 @@ impl Context<'_> {
         let mut machine = Machine::new(MachineOptions {
             environment: call.environment.iter().cloned().chain(mark).collect(),
             undo: match call.transaction_seq {
-                Some(_) => Box::new(Noting::new(transactions.undo_log(), steps)),
+                Some(_) => {
+                    let declared = Declared::of(call);
+                    Box::new(Noting::new(transactions.undo_log(), steps, declared))
+                }
                 None => transactions.undo_log(),
             },
             contents: Box::new(Controller {
@@ -169,6 +172,12 @@ impl Context<'_> {
                 CheckMode::Off | CheckMode::Task => Prediction::default(),
             },
         });
+        if call.transaction_seq.is_some() && call.check == CheckMode::Off {
+            let kept = protect(&mut machine, &mut *transactions.undo_log(), &call.protect);
+            if let Err(why) = kept {
+                return Failure::new(why).into_result();
+            }
+        }
         let ran = catch_unwind(AssertUnwindSafe(|| {
             (module.run)(&mut machine, &call.arguments)
         }));

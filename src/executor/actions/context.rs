@@ -83,6 +83,7 @@ impl ActionContext<'_> {
             seq: None,
             undo: self.settings.undo.clone(),
             protect: self.settings.protect.clone(),
+            harmless: deploy::changes_nothing(&self.job.task),
             no_log: self.job.info.no_log,
         };
         let place = Acting {

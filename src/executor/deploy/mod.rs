@@ -28,7 +28,7 @@ use crate::transaction::coordinator::{Coordinator, Member};
 use crate::transaction::state::RunInfo;
 use crate::transport::ConnectionKind;
 
-pub(super) use opaque::{Opaque, PROTECT, UNDO, opaque_steps, wrong_transactions};
+pub(super) use opaque::{Opaque, PROTECT, UNDO, changes_nothing, opaque_steps, wrong_transactions};
 pub(super) use opening::{NotOpened, join_all, wanted_of};
 pub(super) use participant::{Participant, name_of};
 

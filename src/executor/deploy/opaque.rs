@@ -105,7 +105,7 @@ fn says(task: &Task, variable: &str) -> bool {
 }
 
 /// Tells whether the task says of itself that it changes nothing.
-fn changes_nothing(task: &Task) -> bool {
+pub(in crate::executor) fn changes_nothing(task: &Task) -> bool {
     let is = |node: &Node, wanted: bool| node.to_value().to_soft_bool() == Some(wanted);
     let predicted = task.layer.nearest(Keyword::CheckMode);
     (!task.changed_when.is_empty() && task.changed_when.iter().all(|node| is(node, false)))
