@@ -38,6 +38,8 @@ pub const EXIT_UNREACHABLE_HOSTS: u8 = 4;
 pub const EXIT_PARSE_ERROR: u8 = 4;
 /// The command line was wrong, as `ansible-playbook` exits on bad options.
 pub const EXIT_USAGE: u8 = 2;
+/// A setting has a value it cannot have, as Ansible exits where it cannot load its settings.
+pub const EXIT_SETTINGS: u8 = 5;
 /// The user interrupted the run (Ctrl-C).
 pub const EXIT_INTERRUPTED: u8 = 99;
 /// A transaction failed, and every host is back where it was.

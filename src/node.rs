@@ -45,6 +45,24 @@ impl Node {
         Self::new(mark, Kind::Text(text.into()))
     }
 
+    /// Makes a tree of data whose texts are never compiled, whatever braces they hold.
+    pub fn inert(value: &Value, mark: &Mark) -> Self {
+        let inert = |value| Self::inert(value, mark);
+        let kind = match value {
+            Value::Null => Kind::Null,
+            Value::Bool(flag) => Kind::Bool(*flag),
+            Value::Int(number) => Kind::Int(*number),
+            Value::Float(number) => Kind::Float(*number),
+            Value::String(text) => Kind::Unsafe(Arc::clone(text)),
+            Value::List(items) => Kind::List(Arc::new(items.iter().map(inert).collect())),
+            Value::Map(map) => {
+                let pairs = map.iter().map(|(key, item)| (inert(key), inert(item)));
+                Kind::Map(Arc::new(pairs.collect()))
+            }
+        };
+        Self::new(mark.clone(), kind)
+    }
+
     /// Returns the text of a `Text` or `Unsafe` node.
     pub fn as_str(&self) -> Option<&str> {
         match &self.kind {

@@ -52,6 +52,8 @@ target!(yaml_reader, 4000, |bytes| {
 
 target!(ini_inventory, 4000, |bytes| inventory(bytes, Format::Ini));
 
+target!(toml_inventory, 2000, |bytes| inventory(bytes, Format::Toml));
+
 target!(yaml_inventory, 4000, |bytes| inventory(bytes, Format::Yaml));
 
 target!(vault_reader, 300, |bytes| {

@@ -10,6 +10,9 @@ use backstay::inventory::{
     Inventory, InventoryOptions, Limit, Listing, Order, ScriptRunner, VariableFiles, graph_text,
     host_variables, list, list_yaml,
 };
+use backstay::lookups::World;
+use backstay::template::Engine;
+use backstay::vars::PluginExpressions;
 use backstay::vault::Secrets;
 
 const CASES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases/inventory");
@@ -17,8 +20,10 @@ const CASES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases/inventory"
 fn options(directory: &Path) -> InventoryOptions {
     let mut secrets = Secrets::default();
     secrets.add("default", &b"secret"[..]);
+    let engine = Engine::new(Arc::new(World::new(directory)));
     InventoryOptions {
         secrets: Arc::new(secrets),
+        expressions: Some(Arc::new(PluginExpressions::new(engine, Arc::default()))),
         ..InventoryOptions::new(directory)
     }
 }
@@ -160,7 +165,10 @@ fn a_source_that_makes_no_sense_is_left_out_whole_with_its_reason() {
         told,
         [
             "Failed to parse inventory with 'ini' plugin: section `[prod:children]` includes undefined group `wbe`",
-            "Unable to parse hosts as an inventory source",
+            &format!(
+                "Unable to parse {} as an inventory source",
+                directory.path().join("hosts").display()
+            ),
             "No inventory was parsed, only implicit localhost is available",
         ]
     );
@@ -168,7 +176,8 @@ fn a_source_that_makes_no_sense_is_left_out_whole_with_its_reason() {
     assert_eq!(warnings[0].help.as_deref(), Some("did you mean `web`?"));
     options.any_unparsed_is_failed = true;
     let errors = Inventory::load(&["hosts".into()], &options).err().unwrap();
-    assert_eq!(errors[0].mark.as_ref().unwrap().to_string(), "hosts:4:1");
+    let place = errors[0].causes[0].mark.as_ref().unwrap();
+    assert_eq!(place.to_string(), "hosts:4:1");
 }
 
 #[test]

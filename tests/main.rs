@@ -5,6 +5,8 @@ mod agent;
 #[cfg(test)]
 mod arrows;
 #[cfg(test)]
+mod bad_input;
+#[cfg(test)]
 mod deploy;
 #[cfg(test)]
 mod documents;

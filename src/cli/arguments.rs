@@ -91,6 +91,13 @@ pub(super) struct PlayArgs {
     pub(super) force_handlers: bool,
 }
 
+impl PlayArgs {
+    /// Tells whether the command only shows what a run would be about.
+    pub(super) fn runs_nothing(&self) -> bool {
+        self.syntax_check || self.hosts.list_hosts || self.list_tasks || self.list_tags
+    }
+}
+
 /// `backstay run`, or started as `ansible`.
 #[derive(Debug, Parser)]
 #[command(name = "ansible", disable_version_flag = true)]

@@ -33,11 +33,13 @@ use std::path::Path;
 use clap::Parser;
 
 use crate::config::{Config, Surroundings};
-use crate::error::{EXIT_ERROR, EXIT_OK, EXIT_PARSE_ERROR, Error, ErrorKind, Result};
-use crate::report::{Painter, diagnostic};
+use crate::error::{
+    EXIT_ERROR, EXIT_OK, EXIT_PARSE_ERROR, EXIT_SETTINGS, Error, ErrorKind, Result,
+};
+use crate::report::{Painter, Palette, diagnostic};
 use crate::source::Mark;
 use arguments::{Backstay, Command};
-use preparation::Preparation;
+use preparation::{Preparation, Purpose};
 
 /// Runs the command line and returns the exit code.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
@@ -82,7 +84,13 @@ fn answer_of(answer: &clap::Error) -> u8 {
 
 fn dispatch(command: Command) -> Result<u8, Vec<Error>> {
     let surroundings = surroundings::read().map_err(|error| vec![error])?;
-    let config = Config::load(&surroundings)?;
+    let config = match Config::load(&surroundings) {
+        Ok(config) => config,
+        Err(errors) => {
+            fail(&errors);
+            return Ok(EXIT_SETTINGS);
+        }
+    };
     match command {
         Command::Config(args) => config::run(&args, &config, &mut io::stdout().lock())
             .map(|()| EXIT_OK)
@@ -95,18 +103,32 @@ fn dispatch(command: Command) -> Result<u8, Vec<Error>> {
             }
         }),
         Command::Inventory(args) => {
-            let prepared = Preparation::new(surroundings, config, &args.sources, &args.vault)?;
+            let prepared = Preparation::new(
+                surroundings,
+                config,
+                &args.sources,
+                &args.vault,
+                Purpose::Look,
+            )?;
             tell_warnings(&prepared);
             inventory::run(&args, &prepared, &mut io::stdout().lock()).map(|()| EXIT_OK)
         }
         Command::Run(args) => {
             let sources = &args.hosts.sources;
-            let prepared = Preparation::new(surroundings, config, sources, &args.vault)?;
+            let mut prepared =
+                Preparation::new(surroundings, config, sources, &args.vault, Purpose::Run)?;
+            prepared.check_targets(&args.pattern)?;
             run::run(&args, &prepared)
         }
         Command::Deploy(args) => {
             let sources = &args.play.hosts.sources;
-            let prepared = Preparation::new(surroundings, config, sources, &args.play.vault)?;
+            let prepared = Preparation::new(
+                surroundings,
+                config,
+                sources,
+                &args.play.vault,
+                Purpose::Run,
+            )?;
             deploy::run(&args, &prepared)
         }
         Command::Status(args) => {
@@ -131,7 +153,14 @@ fn dispatch(command: Command) -> Result<u8, Vec<Error>> {
         }
         Command::Play(args) => {
             let sources = &args.hosts.sources;
-            let prepared = Preparation::new(surroundings, config, sources, &args.vault)?;
+            let purpose = if args.runs_nothing() {
+                Purpose::Look
+            } else {
+                Purpose::Run
+            };
+            let mut prepared =
+                Preparation::new(surroundings, config, sources, &args.vault, purpose)?;
+            prepared.check_targets("all")?;
             play::run(&args, &prepared)
         }
     }
@@ -143,7 +172,13 @@ fn prepare(
     config: Config,
     fleet: &fleet::FleetArgs,
 ) -> Result<Preparation, Vec<Error>> {
-    let prepared = Preparation::new(surroundings, config, &fleet.sources, &fleet.vault)?;
+    let prepared = Preparation::new(
+        surroundings,
+        config,
+        &fleet.sources,
+        &fleet.vault,
+        Purpose::Run,
+    )?;
     tell_warnings(&prepared);
     Ok(prepared)
 }
@@ -157,7 +192,8 @@ fn tell_warnings(prepared: &Preparation) {
 
 fn tell_warning(prepared: &Preparation, text: &str, mark: Option<&Mark>) {
     let painter = screen::painter(&prepared.config, io::stderr().is_terminal());
-    let text = diagnostic::render_warning(text, mark, painter);
+    let colour = Palette::from_config(&prepared.config).warn;
+    let text = painter.paint(&diagnostic::render_warning(text, mark), &colour);
     // Without a stderr there is nobody to tell.
     writeln!(io::stderr().lock(), "{}", prepared.redactor.redact(&text)).ok();
 }

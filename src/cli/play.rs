@@ -72,18 +72,15 @@ pub(super) fn run_as(
         tags: &tags,
         playbooks: &args.playbooks,
     };
-    if args.syntax_check || args.hosts.list_hosts || args.list_tasks || args.list_tags {
+    if args.runs_nothing() {
         let wanted = listing::Wanted {
             hosts: args.hosts.list_hosts,
             tasks: args.list_tasks,
             tags: args.list_tags,
         };
+        super::tell_warnings(prepared);
         return job.list(&wanted);
     }
-    prepared
-        .inventory
-        .targets("all", prepared.limit.as_ref())
-        .map_err(|error| vec![error])?;
     let outcome = job.run(&command, |options| {
         options.force_handlers =
             args.force_handlers || prepared.config.is_on("DEFAULT_FORCE_HANDLERS");
@@ -443,7 +440,7 @@ impl CommandOptions<'_> {
             strategy: config
                 .text("DEFAULT_STRATEGY")
                 .unwrap_or_else(|| "linear".into()),
-            gathering: gathering(config)?,
+            gathering: gathering(config),
             any_errors_fatal: config.is_on("ANY_ERRORS_FATAL"),
             no_log: config.is_on("DEFAULT_NO_LOG"),
             task_timeout: number("TASK_TIMEOUT").unwrap_or(0),
@@ -690,15 +687,11 @@ fn own_binary() -> String {
     format!("/proc/{}/exe", std::process::id())
 }
 
-fn gathering(config: &Config) -> Result<Gathering> {
+fn gathering(config: &Config) -> Gathering {
     match config.text("DEFAULT_GATHERING").as_deref() {
-        Some("implicit") | None => Ok(Gathering::Implicit),
-        Some("explicit") => Ok(Gathering::Explicit),
-        Some("smart") => Ok(Gathering::Smart),
-        Some(other) => Err(Error::content(format!(
-            "the setting `gathering` is `{other}`, which is none of implicit, explicit, smart"
-        ))
-        .suggest(other, ["implicit", "explicit", "smart"])),
+        Some("explicit") => Gathering::Explicit,
+        Some("smart") => Gathering::Smart,
+        _ => Gathering::Implicit,
     }
 }
 

@@ -1,6 +1,6 @@
 //! What every command over an inventory needs: settings, secrets, extra variables, the inventory.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::arguments::{SourceArgs, VaultPasswordArgs};
@@ -10,11 +10,25 @@ use super::programs::Scripts;
 use super::secrets::vault_secrets;
 use crate::config::{Config, Surroundings};
 use crate::error::{Error, Result};
-use crate::inventory::{GroupNames, Inventory, InventoryOptions, Limit, PatternMismatch, Warning};
+use crate::inventory::{
+    EMPTY_INVENTORY, GroupNames, Inventory, InventoryOptions, Limit, PatternMismatch, Warning,
+};
+use crate::lookups::World;
 use crate::playbook::Vars;
 use crate::redactor::Redactor;
+use crate::template::Engine;
+use crate::vars::PluginExpressions;
 use crate::vault::Secrets;
 use crate::yaml::{DuplicateKeys, ReadOptions};
+
+/// What a command is going to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// It runs tasks: everything is read and checked before.
+    Run,
+    /// It shows what there is: a vault password may be absent, as with Ansible.
+    Look,
+}
 
 /// The settings and secrets of one command, and the inventory it is about.
 pub(super) struct Preparation {
@@ -40,6 +54,7 @@ impl Preparation {
         config: Config,
         sources: &SourceArgs,
         vault: &VaultPasswordArgs,
+        purpose: Purpose,
     ) -> Result<Self, Vec<Error>> {
         let one = |error: Error| vec![error];
         let redactor = Redactor::default();
@@ -49,10 +64,10 @@ impl Preparation {
         let files = Arc::new(ControllerFiles::new(Arc::clone(&secrets)));
         let extra = extra_vars::read(&sources.extra_vars, &*files, &directory)?;
         let yaml = ReadOptions {
-            duplicate_keys: duplicate_keys(&config).map_err(one)?,
+            duplicate_keys: duplicate_keys(&config),
         };
         let inventory_options =
-            inventory_options(&config, &directory, &secrets, yaml).map_err(one)?;
+            inventory_options(&config, &surroundings, &secrets, &extra, purpose);
         let names = if sources.inventory.is_empty() {
             config.list("DEFAULT_HOST_LIST")
         } else {
@@ -83,6 +98,22 @@ impl Preparation {
         })
     }
 
+    /// Checks that there are hosts for a command to be about; what is odd about them becomes
+    /// warnings.
+    pub(super) fn check_targets(&mut self, pattern: &str) -> Result<(), Vec<Error>> {
+        let selection = self
+            .inventory
+            .targets(pattern, self.limit.as_ref())
+            .map_err(|error| vec![error])?;
+        let told = selection.warnings.into_iter();
+        let is_wanted = self.config.is_on("LOCALHOST_WARNING");
+        self.warnings.extend(
+            told.filter(|text| is_wanted || text != EMPTY_INVENTORY)
+                .map(Warning::new),
+        );
+        Ok(())
+    }
+
     /// Returns the inventory's sources as playbooks see them: made absolute, host lists as given.
     pub(super) fn absolute_sources(&self) -> Vec<String> {
         let absolute = |source: &String| {
@@ -110,47 +141,44 @@ impl Preparation {
     }
 }
 
-fn duplicate_keys(config: &Config) -> Result<DuplicateKeys> {
+fn duplicate_keys(config: &Config) -> DuplicateKeys {
     match config.text("DUPLICATE_YAML_DICT_KEY").as_deref() {
-        Some("error") => Ok(DuplicateKeys::Error),
-        Some("ignore") => Ok(DuplicateKeys::Ignore),
-        Some("warn") | None => Ok(DuplicateKeys::Warn),
-        Some(other) => Err(not_one_of(
-            "duplicate_dict_key",
-            other,
-            &["error", "warn", "ignore"],
-        )),
+        Some("error") => DuplicateKeys::Error,
+        Some("ignore") => DuplicateKeys::Ignore,
+        _ => DuplicateKeys::Warn,
     }
 }
 
 fn inventory_options(
     config: &Config,
-    directory: &Path,
+    surroundings: &Surroundings,
     secrets: &Arc<Secrets>,
-    yaml: ReadOptions,
-) -> Result<InventoryOptions> {
+    extra: &Arc<Vars>,
+    purpose: Purpose,
+) -> InventoryOptions {
     let group_names = match config.text("TRANSFORM_INVALID_GROUP_CHARS").as_deref() {
         Some("always") => GroupNames::Always,
-        Some("never") | None => GroupNames::Never,
         Some("ignore") => GroupNames::Ignore,
         Some("silently") => GroupNames::Silently,
-        Some(other) => {
-            let known = ["always", "never", "ignore", "silently"];
-            return Err(not_one_of("force_valid_group_names", other, &known));
-        }
+        _ => GroupNames::Never,
     };
     let pattern_mismatch = match config.text("HOST_PATTERN_MISMATCH").as_deref() {
-        Some("warning") | None => PatternMismatch::Warning,
         Some("error") => PatternMismatch::Error,
         Some("ignore") => PatternMismatch::Ignore,
-        Some(other) => {
-            let known = ["warning", "error", "ignore"];
-            return Err(not_one_of("host_pattern_mismatch", other, &known));
-        }
+        _ => PatternMismatch::Warning,
     };
-    Ok(InventoryOptions {
+    let directory = &surroundings.working_directory;
+    let world = World {
+        environment: Arc::new(surroundings.environment.clone().into_iter().collect()),
         secrets: Arc::clone(secrets),
-        yaml,
+        ..World::new(directory)
+    };
+    let expressions = PluginExpressions::new(Engine::new(Arc::new(world)), Arc::clone(extra));
+    InventoryOptions {
+        secrets: Arc::clone(secrets),
+        yaml: ReadOptions {
+            duplicate_keys: duplicate_keys(config),
+        },
         group_names,
         pattern_mismatch,
         enabled: config.list("INVENTORY_ENABLED"),
@@ -160,14 +188,8 @@ fn inventory_options(
         unparsed_is_failed: config.is_on("INVENTORY_UNPARSED_IS_FAILED"),
         unparsed_warning: config.is_on("INVENTORY_UNPARSED_WARNING"),
         scripts: Some(Arc::new(Scripts)),
-        working_directory: directory.to_path_buf(),
-    })
-}
-
-fn not_one_of(setting: &str, given: &str, known: &[&'static str]) -> Error {
-    Error::content(format!(
-        "the setting `{setting}` is `{given}`, which is none of {}",
-        known.join(", ")
-    ))
-    .suggest(given, known.iter().copied())
+        expressions: Some(Arc::new(expressions)),
+        secrets_on_demand: purpose == Purpose::Look,
+        working_directory: directory.clone(),
+    }
 }

@@ -22,10 +22,6 @@ pub(super) fn run(args: &RunArgs, prepared: &Preparation) -> Result<u8, Vec<Erro
     if args.hosts.list_hosts {
         return list_hosts(args, prepared).map_err(|error| vec![error]);
     }
-    prepared
-        .inventory
-        .targets(&args.pattern, prepared.limit.as_ref())
-        .map_err(|error| vec![error])?;
     let text = serde_json::to_string(&play_of(args).map_err(|error| vec![error])?)
         .map_err(|error| vec![Error::usage("the play cannot be written").caused_by(error)])?;
     let files = AdHoc {
@@ -67,6 +63,7 @@ fn layout(args: &RunArgs, config: &Config) -> Result<Layout> {
 fn list_hosts(args: &RunArgs, prepared: &Preparation) -> Result<u8> {
     use std::io::Write;
 
+    super::tell_warnings(prepared);
     let hosts = prepared
         .inventory
         .targets(&args.pattern, prepared.limit.as_ref())?

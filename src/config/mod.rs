@@ -330,6 +330,32 @@ fn resolve(
     Ok((value, Origin::Default))
 }
 
+/// The settings that have one of a few values.
+const CHOICES: [(&str, &[&str]); 5] = [
+    ("DEFAULT_GATHERING", &["implicit", "explicit", "smart"]),
+    ("DEFAULT_HASH_BEHAVIOUR", &["replace", "merge"]),
+    ("DUPLICATE_YAML_DICT_KEY", &["error", "warn", "ignore"]),
+    ("HOST_PATTERN_MISMATCH", &["warning", "error", "ignore"]),
+    (
+        "TRANSFORM_INVALID_GROUP_CHARS",
+        &["always", "never", "ignore", "silently"],
+    ),
+];
+
+/// Checks a text against the values its setting can have.
+fn one_of(setting: &Setting, text: &str) -> Result<(), String> {
+    let Some((_, known)) = CHOICES.iter().find(|(name, _)| *name == setting.name) else {
+        return Ok(());
+    };
+    if known.contains(&text) {
+        return Ok(());
+    }
+    Err(format!(
+        "is `{text}`, which is none of {}",
+        known.join(", ")
+    ))
+}
+
 fn unquote(text: &str) -> &str {
     for quote in ['"', '\''] {
         if let Some(inner) = text
@@ -357,7 +383,7 @@ fn typed(
         )
     };
     match setting.setting_type {
-        SettingType::Text => Ok(text.into()),
+        SettingType::Text => one_of(setting, text).map(|()| text.into()),
         SettingType::Boolean => {
             let value = Value::from(text).to_soft_bool();
             value

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::inventory::{HostName, Inventory, Limit, Order};
 use crate::lookups;
-use crate::node::{Kind, Node};
+use crate::node::Node;
 use crate::playbook::{Layer, Play, Role, Task, Vars};
 use crate::source::{Mark, SourceFile};
 use crate::template::{Binding, Scope};
@@ -349,26 +349,7 @@ fn scope(
 /// Turns data into a node that is never compiled.
 fn data(value: &Value) -> Node {
     let file = SourceFile::new("<add_host>", "");
-    inert(value, &Mark::start_of(&file))
-}
-
-fn inert(value: &Value, mark: &Mark) -> Node {
-    let kind = match value {
-        Value::Null => Kind::Null,
-        Value::Bool(flag) => Kind::Bool(*flag),
-        Value::Int(number) => Kind::Int(*number),
-        Value::Float(number) => Kind::Float(*number),
-        Value::String(text) => Kind::Unsafe(Arc::clone(text)),
-        Value::List(items) => Kind::List(Arc::new(
-            items.iter().map(|item| inert(item, mark)).collect(),
-        )),
-        Value::Map(map) => Kind::Map(Arc::new(
-            map.iter()
-                .map(|(key, item)| (inert(key, mark), inert(item, mark)))
-                .collect(),
-        )),
-    };
-    Node::new(mark.clone(), kind)
+    Node::inert(value, &Mark::start_of(&file))
 }
 
 /// What the run added to the inventory, so that it survives reading the sources again.

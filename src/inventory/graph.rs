@@ -199,6 +199,18 @@ impl Inventory {
         &self.sources
     }
 
+    /// Returns what [`groups_of`](Self::groups_of) does while sources are still being read: only
+    /// groups that a source put the host into.
+    pub(super) fn unreconciled_groups_of(&self, host: &str) -> Vec<&Group> {
+        let mut whole = self.clone();
+        whole.reconcile();
+        let depth = |group: &Group| whole.groups[&group.name].depth;
+        let mut groups = self.groups_of(host);
+        groups
+            .sort_by(|a, b| (depth(a), a.priority, &a.name).cmp(&(depth(b), b.priority, &b.name)));
+        groups
+    }
+
     /// Returns the groups a host is in, directly or not, weakest first: by depth, priority, name.
     pub fn groups_of(&self, host: &str) -> Vec<&Group> {
         let direct = self.host(host).map_or(&[][..], |host| &host.groups);
@@ -568,7 +580,7 @@ fn priority(value: &Node) -> Result<i64, Error> {
 }
 
 /// Returns a name with what a variable name cannot hold replaced by `_`.
-fn replaced(name: &str) -> String {
+pub(super) fn replaced(name: &str) -> String {
     name.chars()
         .enumerate()
         .map(|(at, character)| {

@@ -4,16 +4,33 @@
 //! all. What stands in a source is the readers' matter.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use super::graph::push_once;
-use super::{Inventory, InventoryOptions, VariableFiles, Warning, address, ini, script, structure};
-use crate::error::Error;
+use super::{
+    Inventory, InventoryOptions, VariableFiles, Warning, address, constructed, generator, ini,
+    plugin, script, structure, toml,
+};
+use crate::error::{Error, nearest};
+use crate::node::Node;
 use crate::pyregex::{Flags, Pattern};
 use crate::source::SourceFile;
 use crate::vault;
 use crate::yaml;
+
+/// The readers there are, by the names of Ansible's plugins.
+const READERS: [&str; 9] = [
+    "advanced_host_list",
+    "auto",
+    "constructed",
+    "generator",
+    "host_list",
+    "ini",
+    "script",
+    "toml",
+    "yaml",
+];
 
 /// The file that is read when nothing names an inventory; it may be absent.
 const DEFAULT_SOURCE: &str = "/etc/ansible/hosts";
@@ -48,6 +65,7 @@ impl Inventory {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     Ini,
+    Toml,
     Yaml,
 }
 
@@ -60,6 +78,7 @@ impl Inventory {
         let mut inventory = Self::default();
         match format {
             Format::Ini => ini::read(file, &mut inventory),
+            Format::Toml => toml::read(file, &mut inventory),
             Format::Yaml => structure::read(&yaml::parse(file)?.root, &mut inventory),
         }
         .map_err(|error| vec![error])?;
@@ -73,6 +92,8 @@ struct Loader<'a> {
     options: &'a InventoryOptions,
     ignored: Vec<Pattern>,
     inventory: Inventory,
+    /// Why sources were left out.
+    refusals: Vec<Error>,
     errors: Vec<Error>,
 }
 
@@ -93,6 +114,13 @@ impl<'a> Loader<'a> {
         let mut inventory = Inventory::default();
         inventory.group_names = options.group_names;
         inventory.pattern_mismatch = options.pattern_mismatch;
+        let is_unknown = |name: &&String| !READERS.contains(&short_name(name));
+        for name in options.enabled.iter().filter(is_unknown) {
+            let mut told =
+                Warning::new(format!("Failed to load inventory plugin, skipping {name}"));
+            told.help = nearest(name, READERS).map(|near| format!("did you mean `{near}`?"));
+            inventory.warnings.push(told);
+        }
         Ok(Self {
             options,
             ignored: options
@@ -101,13 +129,14 @@ impl<'a> Loader<'a> {
                 .map(compile)
                 .collect::<Result<_, _>>()?,
             inventory,
+            refusals: Vec::new(),
             errors: Vec::new(),
         })
     }
 
     /// Reads one source as the user named it; tells whether anything in it could be read.
     fn source(&mut self, source: &str) -> bool {
-        let path = self.options.working_directory.join(source);
+        let path = clean(&self.options.working_directory.join(source));
         if source.contains(',') && !path.exists() {
             return self.host_list(source);
         }
@@ -135,7 +164,7 @@ impl<'a> Loader<'a> {
         let parsed = match self.file(path, shown) {
             Ok(()) => true,
             Err(refusals) => {
-                self.refuse(shown, refusals);
+                self.refuse(path, refusals);
                 false
             }
         };
@@ -154,6 +183,9 @@ impl<'a> Loader<'a> {
         for name in names {
             let shown = format!("{}/{name}", shown.trim_end_matches('/'));
             parsed |= self.path(&path.join(&name), &shown);
+        }
+        if !parsed {
+            self.refuse(path, Vec::new());
         }
         parsed
     }
@@ -186,11 +218,25 @@ impl<'a> Loader<'a> {
             let before = self.inventory.clone();
             let (plugin, read) = match short_name(plugin) {
                 "script" if is_executable(path) => ("script", self.script(path)),
+                "auto" if [".yml", ".yaml"].contains(&extension.as_str()) => {
+                    match self.plugin(path, shown, None) {
+                        Some(read) => ("auto", read),
+                        None => continue,
+                    }
+                }
+                plugin @ ("constructed" | "generator")
+                    if ["", ".config", ".yml", ".yaml", ".json"].contains(&extension.as_str()) =>
+                {
+                    match self.plugin(path, shown, Some(plugin)) {
+                        Some(read) => ("auto", read),
+                        None => continue,
+                    }
+                }
                 "yaml" if ["", ".yml", ".yaml", ".json"].contains(&extension.as_str()) => {
                     ("yaml", self.yaml(path, shown))
                 }
                 "ini" if extension != ".toml" => ("ini", self.ini(path, shown)),
-                "toml" if extension == ".toml" => ("toml", Err(no_toml())),
+                "toml" if extension == ".toml" => ("toml", self.toml(path, shown)),
                 _ => continue,
             };
             match read {
@@ -212,10 +258,51 @@ impl<'a> Loader<'a> {
         script::read(path, runner.as_ref(), &mut self.inventory)
     }
 
-    fn yaml(&mut self, path: &Path, shown: &str) -> Result<(), Error> {
+    /// Runs the plugin that a file configures, or nothing where it configures none, or another
+    /// than the `wanted` one.
+    fn plugin(
+        &mut self,
+        path: &Path,
+        shown: &str,
+        wanted: Option<&str>,
+    ) -> Option<Result<(), Error>> {
+        let document = self.document(path, shown).ok()?;
+        let (mark, name) = plugin::named(&document.root)?;
+        let short = short_name(&name);
+        if wanted.is_some_and(|wanted| wanted != short) {
+            return None;
+        }
+        let run: fn(&Node, &dyn super::Expressions, &mut Inventory) -> Result<(), Error> =
+            match short {
+                "constructed" => constructed::read,
+                "generator" => generator::read,
+                _ => {
+                    return Some(Err(Error::content(format!(
+                        "there is no inventory plugin `{name}`"
+                    ))
+                    .at(&mark.mark)
+                    .suggest(short, ["constructed", "generator"])
+                    .help("write its hosts into a file with `ansible-inventory --list`")));
+                }
+            };
+        let Some(expressions) = self.options.expressions.clone() else {
+            return Some(Err(Error::content("inventory plugins cannot be run here")));
+        };
+        Some(run(&document.root, &*expressions, &mut self.inventory))
+    }
+
+    fn document(&self, path: &Path, shown: &str) -> Result<yaml::Document, Error> {
         let file = read_text(path, shown, self.options)?;
-        let document = yaml::parse_with(&file, self.options.yaml)
-            .map_err(|mut errors| errors.swap_remove(0))?;
+        yaml::parse_with(&file, self.options.yaml).map_err(|mut errors| errors.swap_remove(0))
+    }
+
+    fn toml(&mut self, path: &Path, shown: &str) -> Result<(), Error> {
+        let file = read_text(path, shown, self.options)?;
+        toml::read(&file, &mut self.inventory)
+    }
+
+    fn yaml(&mut self, path: &Path, shown: &str) -> Result<(), Error> {
+        let document = self.document(path, shown)?;
         if document.root.is_null() {
             return Err(Error::content(format!("`{shown}` is empty"))
                 .help("name at least one group or host in it"));
@@ -241,21 +328,25 @@ impl<'a> Loader<'a> {
     }
 
     /// Tells why no reader took a source: as warnings, or as an error where that is asked for.
-    fn refuse(&mut self, shown: &str, mut refusals: Vec<Refusal>) {
-        if refusals.is_empty() && shown == DEFAULT_SOURCE {
+    fn refuse(&mut self, path: &Path, mut refusals: Vec<Refusal>) {
+        if path == Path::new(DEFAULT_SOURCE) && !path.exists() {
             return;
         }
         let told = most_telling(&mut refusals);
+        let shown = path.display();
         if self.options.any_unparsed_is_failed {
-            let whole = format!("completely failed to parse inventory source `{shown}`");
+            let whole = Error::usage(format!(
+                "completely failed to parse inventory source `{shown}`"
+            ));
             self.errors.push(match told {
-                Some(refusal) => refusal.error,
-                None => Error::content(whole).help("check the path given with `-i`"),
+                Some(refusal) => because(whole, refusal.error),
+                None => whole.help("check the path given with `-i`"),
             });
             return;
         }
         let warnings = &mut self.inventory.warnings;
         if let Some(refusal) = told {
+            self.refusals.push(refusal.error.clone());
             let mut warning = Warning::from(refusal.error);
             warning.text = format!(
                 "Failed to parse inventory with '{}' plugin: {}",
@@ -296,19 +387,48 @@ impl<'a> Loader<'a> {
     }
 
     fn conclude(&mut self, any_parsed: bool) {
+        self.inventory.reconcile();
         if any_parsed {
-            self.inventory.reconcile();
             return;
         }
-        self.inventory.reconcile();
         if self.options.unparsed_is_failed {
-            self.errors.push(
-                Error::content("no inventory was parsed").help("check the paths given with `-i`"),
-            );
+            let whole = Error::usage("no inventory was parsed");
+            let refusals = std::mem::take(&mut self.refusals);
+            let told = refusals.into_iter().fold(whole, because);
+            self.errors
+                .push(told.help("check the configuration and the paths given with `-i`"));
         } else if self.options.unparsed_warning {
             let text = "No inventory was parsed, only implicit localhost is available";
             push_once(&mut self.inventory.warnings, Warning::new(text));
         }
+    }
+}
+
+/// Removes `.` and `..` from a path without following links.
+fn clean(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                clean.pop();
+            }
+            other => clean.push(other),
+        }
+    }
+    clean
+}
+
+/// Adds a reader's error to the error about a source.
+fn because(whole: Error, reason: Error) -> Error {
+    let mut told = match &reason.mark {
+        Some(mark) => whole.caused_by_at(&reason.message, mark),
+        None => whole.caused_by(&reason.message),
+    };
+    told.causes.extend(reason.causes);
+    match reason.help {
+        Some(help) => told.help(help),
+        None => told,
     }
 }
 
@@ -359,13 +479,11 @@ fn most_telling(refusals: &mut Vec<Refusal>) -> Option<Refusal> {
     };
     let chosen = refusals
         .iter()
-        .position(|refusal| matches!(refusal.plugin, "script" | "toml") || is_yaml(refusal))
+        .position(|refusal| {
+            matches!(refusal.plugin, "script" | "auto" | "toml") || is_yaml(refusal)
+        })
         .or_else(|| refusals.len().checked_sub(1))?;
     Some(refusals.swap_remove(chosen))
-}
-
-fn no_toml() -> Error {
-    Error::content("TOML inventories are not supported").help("write it as YAML or INI")
 }
 
 fn short_name(plugin: &str) -> &str {

@@ -4,14 +4,18 @@
 //! renders no template. Which variable wins is the `vars` room's; here are only the layers.
 
 mod address;
+mod constructed;
+mod generator;
 mod graph;
 mod ini;
 mod literal;
 mod load;
 mod pattern;
+mod plugin;
 mod report;
 mod script;
 mod structure;
+mod toml;
 mod variables;
 mod words;
 
@@ -23,12 +27,13 @@ use indexmap::IndexMap;
 use crate::error::Error;
 use crate::node::Node;
 use crate::source::Mark;
+use crate::value::Value;
 use crate::vault::Secrets;
 use crate::yaml::ReadOptions;
 
 pub use graph::{Group, Host, Inventory};
 pub use load::Format;
-pub use pattern::{Limit, NO_TARGETS, Order, Selection};
+pub use pattern::{EMPTY_INVENTORY, Limit, NO_TARGETS, Order, Selection};
 pub use report::{Listing, graph_text, host_variables, list, list_yaml};
 pub use variables::{Entity, VariableFiles};
 
@@ -42,6 +47,22 @@ pub type Variables = IndexMap<Arc<str>, Node>;
 pub trait ScriptRunner: Sync {
     /// Runs `path` with `arguments` and returns what it printed, or why it failed.
     fn run(&self, path: &std::path::Path, arguments: &[&str]) -> Result<Vec<u8>, Error>;
+}
+
+/// Evaluates what the configuration of an inventory plugin computes; the room itself renders
+/// nothing.
+pub trait Expressions: Sync {
+    /// Evaluates a text as an expression.
+    fn evaluate(&self, expression: &Node, variables: &Arc<Variables>) -> Result<Value, Error>;
+
+    /// Evaluates a condition.
+    fn holds(&self, condition: &Node, variables: &Arc<Variables>) -> Result<bool, Error>;
+
+    /// Renders a text that may hold templates.
+    fn render(&self, template: &Node, variables: &Arc<Variables>) -> Result<Value, Error>;
+
+    /// Returns the variables given with `-e`.
+    fn extra(&self) -> Arc<Variables>;
 }
 
 /// What to make of group names that are no variable names (`TRANSFORM_INVALID_GROUP_CHARS`).
@@ -88,6 +109,10 @@ pub struct InventoryOptions {
     pub unparsed_warning: bool,
     /// Runs executable sources; without one they are an error.
     pub scripts: Option<Arc<dyn ScriptRunner + Send>>,
+    /// Evaluates for inventory plugins; without it their configurations are an error.
+    pub expressions: Option<Arc<dyn Expressions + Send>>,
+    /// Vaulted variable files whose password is missing are no error before they are read.
+    pub secrets_on_demand: bool,
     /// The directory relative paths start from.
     pub working_directory: PathBuf,
 }
@@ -111,6 +136,8 @@ impl InventoryOptions {
             unparsed_is_failed: false,
             unparsed_warning: true,
             scripts: None,
+            expressions: None,
+            secrets_on_demand: false,
             working_directory: working_directory.into(),
         }
     }

@@ -14,6 +14,9 @@ use super::{HostName, Inventory, PatternMismatch, address};
 use crate::error::{Error, nearest};
 use crate::pyregex::{Flags, Pattern};
 
+/// What is told when no source has a host.
+pub const EMPTY_INVENTORY: &str = "provided hosts list is empty, only localhost is available. Note that the implicit localhost does not match 'all'";
+
 /// What is told when a pattern and a limit leave no host.
 pub const NO_TARGETS: &str =
     "Specified inventory, host pattern and/or --limit leaves us with no hosts to target.";
@@ -55,7 +58,7 @@ impl Limit {
             let path = working_directory.join(name);
             if !path.exists() {
                 return Err(
-                    Error::content(format!("unable to find limit file `{name}`"))
+                    Error::missing(format!("unable to find limit file `{name}`"))
                         .help("`@` in `--limit` names a file with one pattern a line"),
                 );
             }
@@ -121,11 +124,7 @@ impl Inventory {
             .is_empty();
         let mut selection = self.select(&[pattern], limit, Order::Inventory)?;
         if is_empty && !LOCALHOST.contains(&pattern) {
-            selection.warnings.insert(
-                0,
-                "provided hosts list is empty, only localhost is available. Note that the implicit localhost does not match 'all'"
-                    .to_string(),
-            );
+            selection.warnings.insert(0, EMPTY_INVENTORY.to_string());
         }
         if selection.hosts.is_empty() && !is_empty {
             return Err(Error::usage(NO_TARGETS));
@@ -252,10 +251,8 @@ impl Matcher<'_> {
                     .chain(self.inventory.hosts.keys())
                     .map(|name| &**name);
                 return Err(match nearest(pattern, names) {
-                    Some(near) => Error::content(told).help(format!("did you mean `{near}`?")),
-                    None => {
-                        Error::content(told).help("`backstay inventory --graph` shows all names")
-                    }
+                    Some(near) => Error::usage(told).help(format!("did you mean `{near}`?")),
+                    None => Error::usage(told).help("`backstay inventory --graph` shows all names"),
                 });
             }
         }

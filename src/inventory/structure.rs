@@ -20,9 +20,9 @@ pub(super) fn read(root: &Node, inventory: &mut Inventory) -> Result<(), Error> 
         .help("the top level names groups: `all:` with `hosts:` below it"));
     };
     if let Some((key, _)) = root.entry("plugin") {
-        return Err(Error::content("this is the configuration of an inventory plugin")
-            .at(&key.mark)
-            .help("backstay runs no inventory plugins; write the hosts out with `ansible-inventory --list`"));
+        return Err(
+            Error::content("this is the configuration of an inventory plugin").at(&key.mark),
+        );
     }
     for (name, content) in groups {
         group(name, content, inventory)?;
@@ -102,7 +102,7 @@ fn pairs(section: &Node, kind: &str, group: &str) -> Result<Vec<(Node, Node)>, E
     }
 }
 
-fn hosts(
+pub(super) fn hosts(
     pattern: &Node,
     variables: &Node,
     group: &str,
@@ -154,7 +154,7 @@ fn is_empty(node: &Node) -> bool {
     !node.to_value().is_truthy()
 }
 
-fn key_text(key: &Node) -> Result<String, Error> {
+pub(super) fn key_text(key: &Node) -> Result<String, Error> {
     key.as_str().map(str::to_string).ok_or_else(|| {
         Error::content(format!("`{}` must be text here", key.to_value()))
             .at(&key.mark)
@@ -176,7 +176,7 @@ fn variable_name(key: &Node, inventory: &mut Inventory) -> String {
     name
 }
 
-fn warn(inventory: &mut Inventory, text: String, node: &Node) {
+pub(super) fn warn(inventory: &mut Inventory, text: String, node: &Node) {
     let warning = Warning {
         text,
         mark: Some(node.mark.clone()),

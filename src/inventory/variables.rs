@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::load::read_text;
 use super::{Inventory, InventoryOptions, Variables, Warning};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::node::Node;
 use crate::yaml;
 
@@ -89,6 +89,7 @@ impl VariableFiles {
         entities
             .filter_map(|(entity, name)| self.get(entity, name).err())
             .flatten()
+            .filter(|error| !self.options.secrets_on_demand || error.kind != ErrorKind::Missing)
             .collect()
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use unicode_width::UnicodeWidthStr;
 
-use super::diagnostic::{self, render_origin};
+use super::diagnostic::{self, render_origin, render_warning};
 use super::plan::Plan;
 use super::results::{ResultStyle, clean, dump};
 use super::transaction::{self, Tone};
@@ -181,13 +181,7 @@ impl DefaultReporter {
         mark: Option<&Mark>,
         streams: &mut Streams<'_>,
     ) -> io::Result<()> {
-        let text = match mark {
-            Some(mark) => {
-                let told = crate::error::Error::content(message).at(mark);
-                format!("[WARNING]: {}", render_origin(&told))
-            }
-            None => format!("[WARNING]: {message}"),
-        };
+        let text = render_warning(message, mark);
         if self.shown.insert(text.clone()) {
             streams.err(&self.paint(&text, |palette| &palette.warn))?;
         }

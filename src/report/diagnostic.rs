@@ -30,13 +30,13 @@ pub fn render(error: &Error, painter: Painter) -> String {
     text
 }
 
-/// Returns a warning in the house style.
-pub fn render_warning(message: &str, mark: Option<&Mark>, painter: Painter) -> String {
-    let mut text = format!("{}: {message}", painter.paint("warning", "bright purple"));
-    if let Some(mark) = mark {
-        push_excerpt(mark, painter, &mut text);
-    }
-    text
+/// Returns a warning as ansible-core 2.19 prints it, with its place where there is one.
+pub fn render_warning(message: &str, mark: Option<&Mark>) -> String {
+    let told = match mark {
+        Some(mark) => render_origin(&Error::content(message).at(mark)),
+        None => message.to_owned(),
+    };
+    format!("[WARNING]: {told}")
 }
 
 fn push_excerpt(mark: &Mark, painter: Painter, text: &mut String) {

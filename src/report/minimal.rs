@@ -5,7 +5,6 @@ use std::io;
 use super::diagnostic::{self, render_origin};
 use super::results::{ResultStyle, clean, dump};
 use super::{Painter, Palette, Reporter, Streams, diff, transaction};
-use crate::error::Error;
 use crate::event::{Event, Status, TaskResult};
 use crate::value::{Map, Value};
 
@@ -77,15 +76,8 @@ impl Reporter for MinimalReporter {
         match event {
             Event::HostFinished(result) => self.finished(result, streams),
             Event::Warning { message, mark } => {
-                let told = match mark {
-                    Some(mark) => render_origin(&Error::content(message.as_str()).at(mark)),
-                    None => message.clone(),
-                };
-                streams.err(
-                    &self
-                        .painter
-                        .paint(&format!("[WARNING]: {told}"), &self.palette.warn),
-                )
+                let text = diagnostic::render_warning(message, mark.as_ref());
+                streams.err(&self.painter.paint(&text, &self.palette.warn))
             }
             Event::Deprecated { message } => streams.err(&self.painter.paint(
                 &format!("[DEPRECATION WARNING]: {message}"),

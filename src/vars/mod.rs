@@ -4,6 +4,7 @@
 //! up from the strongest rung; nothing is merged per host and task. Renders nothing itself but
 //! the names of `vars_files`.
 
+mod expressions;
 mod facts;
 mod hosts;
 mod hostvars;
@@ -15,6 +16,7 @@ mod names;
 mod scope;
 mod state;
 
+pub use expressions::PluginExpressions;
 pub use facts::refused as refused_facts;
 pub use hosts::HostFiles;
 pub use ladder::Rung;

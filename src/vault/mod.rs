@@ -9,7 +9,7 @@ mod files;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 
 pub use files::{
     Key, VaultFiles, create_file, decrypt_file, edit_file, encrypt_file, encrypt_string,
@@ -132,7 +132,12 @@ impl From<VaultError> for Error {
             VaultError::UnknownCipher { .. } => format!("only `{CIPHER}` is supported"),
             VaultError::Damaged => "restore it from version control".to_string(),
         };
-        Self::content(error.to_string()).help(help)
+        let kind = match &error {
+            // The password is what is missing, not the file what is wrong.
+            VaultError::NoSecrets | VaultError::WrongSecret { .. } => ErrorKind::Missing,
+            _ => ErrorKind::Content,
+        };
+        Self::new(kind, error.to_string()).help(help)
     }
 }
 

@@ -26,6 +26,8 @@ LISTINGS = [
         ["--list", "--limit", "web[0:1],db"],
     ]),
     ("directory", ["-i", "."], [["--host", "a1"]]),
+    ("toml", ["-i", "hosts.toml"], [["--host", "tomcat2"]]),
+    ("plugins", ["-i", "."], [["--host", "web1"]]),
     ("vaulted", ["-i", "hosts.yml"], [["--host", "h1"]]),
     (".", ["-i", "directory", "-i", "structure/hosts.yml", "-i", "ini/hosts"], [["--host", "a1"]]),
     (".", ["-i", "a,b:22, c[1:2],::1"], [["--host", "b"]]),

@@ -1,0 +1,76 @@
+"""Records tests/cases/bad_input/*.txt: what backstay says, checked against ansible-core's exit code.
+
+    record.py BACKSTAY VENV/bin
+
+Where ansible-core's code is another one, the case stands in DIFFERS with the reason.
+"""
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+HERE = pathlib.Path(__file__).parent.resolve()
+PLAY = "backstay play -i hosts"
+CASES = {
+    name: f"{PLAY} {name}/site.yml"
+    for name in (
+        "broken_yaml", "missing_file", "missing_handler", "missing_role", "template_syntax",
+        "undefined_variable", "unknown_filter", "unknown_keyword", "unknown_module", "unknown_option",
+    )
+} | {
+    "missing_playbook": f"{PLAY} absent.yml",
+    "undefined_group": f"{PLAY} good/web.yml",
+    "undefined_group_is_an_error": f"ANSIBLE_HOST_PATTERN_MISMATCH=error {PLAY} good/web.yml",
+    "bad_limit": f"{PLAY} --limit nosuch good/site.yml",
+    "bad_limit_file": f"{PLAY} --limit @absent good/site.yml",
+    "unknown_option_of_the_command": f"{PLAY} --chekc good/site.yml",
+    "unknown_setting": f"ANSIBLE_GATHERING=smrat {PLAY} good/site.yml",
+    "wrong_vault_password": f"{PLAY} --vault-password-file vaulted/wrong vaulted/site.yml",
+    "missing_vault_password": f"{PLAY} vaulted/site.yml",
+    "missing_vault_password_file": f"{PLAY} --vault-password-file absent vaulted/site.yml",
+    "bad_extra_vars": f"{PLAY} -e greeting good/site.yml",
+    "unknown_start_at_task": f"{PLAY} --start-at-task nosuch good/site.yml",
+} | {
+    f"inventory_{name}{suffix}": f"{setting}backstay run -i inventories/{source} all -m ping"
+    for name, source in (
+        ("missing", "absent"), ("broken_yaml", "broken.yml"), ("broken_ini", "broken.ini"), ("broken_toml", "broken.toml"),
+        ("empty_directory", "empty"), ("unknown_plugin", "plugin.yml"),
+    )
+    for suffix, setting in (
+        ("", ""),
+        ("_any_unparsed", "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED=1 "),
+        ("_unparsed", "ANSIBLE_INVENTORY_UNPARSED_FAILED=1 "),
+    )
+}
+NAMES = {"play": "ansible-playbook", "run": "ansible"}
+DIFFERS = {
+    "template_syntax": "known before a host is touched",
+    "unknown_filter": "known before a host is touched",
+    "unknown_option": "known before a host is touched",
+    "bad_extra_vars": "ansible-core ignores what is no variable",
+    "unknown_start_at_task": "ansible-core tells the error and ends with 0",
+}
+
+
+def run(line, program, home):
+    words = line.split(" ")
+    at = words.index("backstay")
+    command, rest = words[at + 1], words[at + 2:]
+    environment = dict(word.split("=") for word in words[:at]) | {"HOME": str(home), "PATH": "/usr/bin:/bin"}
+    argv = [program, command] if program.name == "backstay" else [program / NAMES[command]]
+    return subprocess.run([*argv, *rest], cwd=HERE, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+
+
+def main(backstay, ansible):
+    for name, line in CASES.items():
+        with tempfile.TemporaryDirectory() as home:
+            ours, theirs = run(line, backstay, home), run(line, ansible, home)
+        if ours.returncode != theirs.returncode and name not in DIFFERS:
+            print(f"{name}: {ours.returncode}, ansible-core {theirs.returncode}\n{ours.stderr}\n{theirs.stdout}{theirs.stderr}")
+        text = f"$ {line}\nexit {ours.returncode}\n--- stdout\n{ours.stdout}--- stderr\n{ours.stderr}"
+        (HERE / f"{name}.txt").write_text(text.replace(str(HERE), "$CASES").replace(home, "$HOME"))
+
+
+if __name__ == "__main__":
+    main(*(pathlib.Path(os.path.abspath(path)) for path in sys.argv[1:]))
