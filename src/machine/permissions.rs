@@ -1,5 +1,7 @@
 //! Permission bits: symbolic modes as Ansible reads them, and the process's umask.
 
+use std::sync::OnceLock;
+
 use super::FileKind;
 
 /// Applies a symbolic mode such as `u=rwX,g-w` to the current bits.
@@ -79,14 +81,18 @@ fn apply(user: char, operator: char, bits: u32, mode: u32) -> u32 {
     }
 }
 
-/// Returns the umask of this process, read without changing it where `/proc` tells.
+/// Returns the umask of this process: read once, for it only ever changes for the moment in which a
+/// program starts, and without changing it, where `/proc` tells.
 pub(super) fn process_umask() -> u32 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    status
-        .lines()
-        .find_map(|line| line.strip_prefix("Umask:"))
-        .and_then(|mask| u32::from_str_radix(mask.trim(), 8).ok())
-        .unwrap_or(0o022)
+    static UMASK: OnceLock<u32> = OnceLock::new();
+    *UMASK.get_or_init(|| {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix("Umask:"))
+            .and_then(|mask| u32::from_str_radix(mask.trim(), 8).ok())
+            .unwrap_or(0o022)
+    })
 }
 
 #[cfg(test)]
