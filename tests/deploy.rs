@@ -462,7 +462,7 @@ fn what_nobody_can_undo_is_named_and_is_never_told_as_rolled_back() {
     - copy: {dest: ~/a, content: a}
     - command: touch opaque
     - command: touch declared
-      vars: {backstay_undo: rm declared}
+      vars: {backstay_undo: rm ~/declared}
     - command: touch protected
       vars: {backstay_protect: [~/protected]}
     - fail:
