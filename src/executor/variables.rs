@@ -314,7 +314,10 @@ impl Inventories {
                     host,
                     group,
                     parents,
-                } => self.add_to_group(&host, &group, &parents)?,
+                } if self.inventory.host(&host).is_some() => {
+                    self.add_to_group(&host, &group, &parents)?
+                }
+                Addition::Member { .. } => false,
             };
         }
         Ok(())

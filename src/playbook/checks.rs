@@ -101,6 +101,19 @@ fn shown_args(text: &str) -> String {
 }
 
 #[test]
+fn an_unknown_option_is_left_to_a_task_whose_failure_the_playbook_meets() {
+    for tasks in [
+        "    - copy: {dst: /a}\n      ignore_errors: true\n",
+        "    - block:\n        - copy: {dst: /a}\n      rescue:\n        - debug:\n",
+    ] {
+        assert_eq!(task_errors(tasks), Vec::<String>::new(), "{tasks}");
+    }
+    let expected = "module `copy` has no option `dst` (did you mean `dest`?)";
+    let always = "    - block:\n        - copy: {dst: /a}\n      always:\n        - debug:\n";
+    assert_eq!(task_errors(always), [format!("site.yml:4:18 {expected}")]);
+}
+
+#[test]
 fn wrong_tasks_are_named_at_their_place_with_the_nearest_name() {
     for (tasks, expected) in [
         (

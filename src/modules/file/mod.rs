@@ -41,6 +41,8 @@ crate::arguments! {
         access_time_format: String { default: "%Y%m%d%H%M.%S" },
         /// The name that a source had on the controller.
         _original_basename: Option<String> { internal },
+        /// Only tell whether the path holds text; for Ansible's own use, accepted and without effect.
+        _diff_peek: Option<bool> {},
     }
 }
 

@@ -102,8 +102,9 @@ crate::arguments! {
 }
 
 /// Makes the account exist as described, or not exist.
-pub(crate) fn run(machine: &mut Machine, args: UserArgs) -> ModuleResult {
+pub(crate) fn run(machine: &mut Machine, mut args: UserArgs) -> ModuleResult {
     check(&args)?;
+    args.shell = args.shell.map(|shell| machine.expand(&shell));
     let mut work = Work {
         machine,
         args: &args,

@@ -323,7 +323,9 @@ impl Loading<'_> {
             Meaning::Builtin(short) | Meaning::Unknown(short)
                 if self.context.catalog.module(&short).is_some() =>
             {
-                self.check_options(&short, &written.args);
+                if !around.tolerated {
+                    self.check_options(&short, &written.args);
+                }
                 Some(ModuleName::Known(format!("ansible.builtin.{short}").into()))
             }
             Meaning::Builtin(short) => {

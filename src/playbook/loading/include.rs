@@ -44,6 +44,8 @@ pub fn include_tasks(
                 directory: &play.directory,
                 layer: &layer,
                 handlers: task.handler,
+                // The run is under way: a wrong option fails its own task.
+                tolerated: true,
             };
             loading.included_list(&path, written, around)
         }
@@ -103,6 +105,7 @@ pub fn include_role(
         directory: &play.directory,
         layer: parent,
         handlers: false,
+        tolerated: true,
     };
     let found = loading.find_role(
         rendered(context, task, written, request),

@@ -69,6 +69,9 @@ struct Around<'b> {
     layer: &'b Arc<Layer>,
     /// The list holds handlers.
     handlers: bool,
+    /// A failure is met by a `rescue` or `ignore_errors`: what is wrong with a task's options is
+    /// then the task's failure, as in Ansible, and no error of the playbook.
+    tolerated: bool,
 }
 
 impl<'a> Loading<'a> {

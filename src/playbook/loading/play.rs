@@ -129,6 +129,7 @@ impl Loading<'_> {
             directory,
             layer: &empty,
             handlers: false,
+            tolerated: false,
         };
         let Some(name) = self.static_name(target, around, &Arc::new(values.vars.clone())) else {
             return Vec::new();
@@ -191,6 +192,7 @@ impl Loading<'_> {
             directory,
             layer: &layer,
             handlers: false,
+            tolerated: false,
         };
         let (play_roles, role_items, role_handlers) =
             self.play_roles(given(pairs, "roles"), tasks_around);

@@ -67,6 +67,10 @@ impl Loading<'_> {
         let Some(written) = self.action(entry, pairs, around) else {
             return;
         };
+        let around = Around {
+            tolerated: around.tolerated || ignores_errors(pairs),
+            ..around
+        };
         match names::core_name(&written.text()) {
             Some("import_tasks") => items.extend(self.import_tasks(pairs, &written, around)),
             Some("import_role") => items.extend(self.import_role(entry, pairs, &written, around)),
@@ -91,8 +95,12 @@ impl Loading<'_> {
             vars,
             parent: Some(Arc::clone(around.layer)),
         });
+        let is_filled =
+            |list: &&(Node, Node)| list.1.as_list().is_some_and(|list| !list.is_empty());
+        let rescued = entry.entry("rescue").filter(is_filled).is_some();
         let inner = Around {
             layer: &layer,
+            tolerated: around.tolerated || rescued || ignores_errors(pairs),
             ..around
         };
         let mut part = |key: &str| match entry.get(key) {
@@ -107,8 +115,6 @@ impl Loading<'_> {
             None => Vec::new(),
         };
         let (block, rescue, always) = (part("block"), part("rescue"), part("always"));
-        let is_filled =
-            |list: &&(Node, Node)| list.1.as_list().is_some_and(|list| !list.is_empty());
         let other = ["rescue", "always"]
             .iter()
             .find_map(|key| entry.entry(key).filter(is_filled));
@@ -266,6 +272,12 @@ impl Loading<'_> {
             parent: Some(parent),
         })
     }
+}
+
+/// Tells whether `ignore_errors` says anything but no.
+fn ignores_errors(pairs: &[(Node, Node)]) -> bool {
+    given(pairs, Keyword::IgnoreErrors.name())
+        .is_some_and(|value| value.to_value().to_soft_bool() != Some(false))
 }
 
 /// Returns the handlers of a list. A block gives its tasks their conditions and variables; it is
