@@ -177,10 +177,10 @@ fn break_locks(args: &LockBreakArgs, prepared: &Preparation) -> Result<u8, Vec<E
             });
             fleet::print_json(&Value::list(broken))?;
         } else {
-            let mut lines: String = told
-                .iter()
-                .map(|(name, outcome)| format!("{name}: {outcome}\n"))
-                .collect();
+            let mut lines = String::new();
+            for (name, outcome) in &told {
+                lines.extend([name.as_str(), ": ", outcome.as_str(), "\n"]);
+            }
             if lines.is_empty() {
                 lines = format!("nobody holds the lock of `{}`\n", args.application);
             }

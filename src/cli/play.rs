@@ -37,6 +37,7 @@ use crate::vars::{Constants, HostFiles, Settings, StaticNames, Variables};
 use crate::vault;
 
 /// How transactions are run.
+#[expect(clippy::large_enum_variant, reason = "there is one of it in a run")]
 pub(super) enum Transactional {
     /// Plays and blocks that ask for it.
     Asked,
@@ -566,7 +567,7 @@ impl CommandOptions<'_> {
             ));
             let (events, happened) = mpsc::unbounded_channel();
             let run = make_run(prepared, parts, events, cancel);
-            let outcome = follow(executor::run(run, playbooks), happened, &show).await;
+            let outcome = Box::pin(follow(executor::run(run, playbooks), happened, &show)).await;
             signals.abort();
             outcome
         });

@@ -108,7 +108,7 @@ async fn run_with(
     dispatcher.run(playbooks).await
 }
 
-fn dispatcher<'a>(run: Run<'a>, connector: Arc<dyn Connector>) -> Dispatcher<'a> {
+fn dispatcher(run: Run<'_>, connector: Arc<dyn Connector>) -> Dispatcher<'_> {
     let forks = run.options.forks.filter(|forks| *forks > 0);
     let inventories = Inventories::new(Start {
         inventory: run.inventory,

@@ -263,7 +263,7 @@ impl Constructor<'_> {
         }
         if self.uses_files {
             for group in &groups {
-                self.extend_from_files(&mut sum, Entity::Group, &group.name, inventory)?;
+                extend_from_files(&mut sum, Entity::Group, &group.name, inventory)?;
             }
         }
         if let Some(found) = inventory.host(host) {
@@ -284,29 +284,28 @@ impl Constructor<'_> {
             }
         }
         if self.uses_files {
-            self.extend_from_files(&mut sum, Entity::Host, host, inventory)?;
+            extend_from_files(&mut sum, Entity::Host, host, inventory)?;
         }
         if self.uses_extra {
             extend(&mut sum, &self.expressions.extra());
         }
         Ok(Arc::new(sum))
     }
+}
 
-    fn extend_from_files(
-        &self,
-        sum: &mut Variables,
-        entity: Entity,
-        name: &str,
-        inventory: &Inventory,
-    ) -> Result<(), Error> {
-        for files in inventory.variable_files() {
-            let found = files
-                .get(entity, name)
-                .map_err(|mut errors| errors.swap_remove(0))?;
-            extend(sum, &found);
-        }
-        Ok(())
+fn extend_from_files(
+    sum: &mut Variables,
+    entity: Entity,
+    name: &str,
+    inventory: &Inventory,
+) -> Result<(), Error> {
+    for files in inventory.variable_files() {
+        let found = files
+            .get(entity, name)
+            .map_err(|mut errors| errors.swap_remove(0))?;
+        extend(sum, &found);
     }
+    Ok(())
 }
 
 fn extend(sum: &mut Variables, layer: &Variables) {

@@ -105,9 +105,10 @@ impl Machine {
     ) -> Result<Staged> {
         let failed = |error: io::Error| MachineError::io("write", &place.path, error);
         let hidden = place.sibling(hidden_name().as_ref()).map_err(failed)?;
-        let unnamed = match named {
-            true => None,
-            false => unnamed(place).map_err(failed)?,
+        let unnamed = if named {
+            None
+        } else {
+            unnamed(place).map_err(failed)?
         };
         let named = unnamed.is_none();
         let file = match unnamed {

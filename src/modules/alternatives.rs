@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 
-use crate::machine::Machine;
+use crate::machine::{Machine, Output};
 use crate::transaction::journal::UndoStep;
 use crate::value::{Map, Value};
 
@@ -52,9 +52,10 @@ pub(crate) fn run(machine: &mut Machine, args: AlternativesArgs) -> ModuleResult
         .as_ref()
         .map(|path| machine.expand(path).display().to_string());
     let shown = tool::ask(machine, &[&program, "--display", &args.name])?;
-    let state = match shown.success() {
-        true => State::parse(&shown.stdout_text(), wanted.as_deref().unwrap_or_default()),
-        false => State::default(),
+    let state = if shown.success() {
+        State::parse(&shown.stdout_text(), wanted.as_deref().unwrap_or_default())
+    } else {
+        State::default()
     };
     let mut work = Work {
         before: state.described(path.as_deref()),
@@ -425,7 +426,7 @@ impl Work<'_> {
     ) -> Result<(), Failure> {
         self.messages.push(message);
         let output = tool::act_undone_by(self.machine, argv, undo)?;
-        tool::check(output.as_ref(), |output| output.stderr_text())
+        tool::check(output.as_ref(), Output::stderr_text)
     }
 }
 

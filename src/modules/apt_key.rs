@@ -49,9 +49,8 @@ pub(crate) fn run(machine: &mut Machine, args: AptKeyArgs) -> ModuleResult {
         Some(id) => Some(id),
         None => tools.id_of(machine, &args, &mut source)?,
     };
-    let id = match id.as_deref().and_then(KeyId::parse) {
-        Some(id) => id,
-        None => return Err(Failure::new("Invalid key_id").with("id", id)),
+    let Some(id) = id.as_deref().and_then(KeyId::parse) else {
+        return Err(Failure::new("Invalid key_id").with("id", id));
     };
     let before = tools.list(machine, &id)?;
     let outcome = Outcome::unchanged()

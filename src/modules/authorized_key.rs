@@ -352,7 +352,7 @@ fn with_given(kind: Kind, args: &AuthorizedKeyArgs) -> Kind {
             },
             comment: args.comment.clone().unwrap_or(comment),
         },
-        other => other,
+        other @ Kind::Other(_) => other,
     }
 }
 

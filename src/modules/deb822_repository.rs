@@ -73,9 +73,10 @@ pub(crate) fn run(machine: &mut Machine, args: Deb822RepositoryArgs) -> ModuleRe
     };
     let text = render(&args, &key.field);
     let mut changed = key.changed;
-    let old = match machine.exists(&dest)? {
-        true => Some(machine.read(&dest)?),
-        false => None,
+    let old = if machine.exists(&dest)? {
+        Some(machine.read(&dest)?)
+    } else {
+        None
     };
     if old.as_deref() != Some(text.as_bytes()) {
         let content = Content::Bytes(text.clone().into_bytes());

@@ -1,6 +1,6 @@
 //! `debconf`: an answer to a question that a package asks while it is configured.
 
-use crate::machine::{Effect, Machine};
+use crate::machine::{Effect, Machine, Output};
 use crate::value::{Map, Value};
 
 use super::tool;
@@ -101,7 +101,7 @@ fn wanted(vtype: &str, value: &Value) -> Result<Value, Failure> {
 fn answers(machine: &mut Machine, package: &str) -> Result<Map, Failure> {
     let program = tool::required(machine, "debconf-show")?;
     let output = machine.query(&crate::machine::Command::new([&program, package]))?;
-    tool::check(Some(&output), |output| output.stderr_text())?;
+    tool::check(Some(&output), Output::stderr_text)?;
     let text = output.stdout_text();
     let answer = |line: &str| {
         let (question, value) = line.split_once(':')?;
@@ -168,7 +168,7 @@ fn set(
         }
     };
     let output = machine.execute(&command, effect)?.output();
-    tool::check(output.as_ref(), |output| output.stderr_text())?;
+    tool::check(output.as_ref(), Output::stderr_text)?;
     Ok(output
         .map(|output| output.stdout_text())
         .unwrap_or_default())

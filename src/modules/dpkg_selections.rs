@@ -1,6 +1,6 @@
 //! `dpkg_selections`: what dpkg is told to do with a package: keep, hold or remove it.
 
-use crate::machine::{Effect, Machine};
+use crate::machine::{Effect, Machine, Output};
 
 use super::tool;
 use super::{Failure, ModuleResult, Outcome};
@@ -25,7 +25,7 @@ pub(crate) fn run(machine: &mut Machine, args: DpkgSelectionsArgs) -> ModuleResu
             args.name, args.selection
         )));
     }
-    tool::check(Some(&output), |output| output.stderr_text())?;
+    tool::check(Some(&output), Output::stderr_text)?;
     let text = output.stdout_text();
     let current = text.split_whitespace().nth(1).unwrap_or("not present");
     let changed = current != args.selection;
@@ -51,7 +51,7 @@ fn set(
     let undo = ["sh", "-c", script, "sh", &line(current), dpkg];
     let effect = Effect::compensated(argv.join(" "), undo);
     let output = machine.execute(&command, effect)?.output();
-    tool::check(output.as_ref(), |output| output.stderr_text())
+    tool::check(output.as_ref(), Output::stderr_text)
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use super::tool;
 use super::{Diff, Failure, ModuleResult, Outcome};
 
 crate::arguments! {
-    /// Add or remove a host from the known_hosts file.
+    /// Add or remove a host from the `known_hosts` file.
     pub(crate) struct KnownHostsArgs for "known_hosts" {
         /// The host.
         name: String { required, aliases: ["host"] },
@@ -44,9 +44,10 @@ pub(crate) fn run(machine: &mut Machine, args: KnownHostsArgs) -> ModuleResult {
     if let Some(key) = &key {
         check(machine, &keygen, &host, key)?;
     }
-    let before = match machine.exists(&path)? {
-        true => Some(machine.read(&path)?),
-        false => None,
+    let before = if machine.exists(&path)? {
+        Some(machine.read(&path)?)
+    } else {
+        None
     };
     let text = String::from_utf8_lossy(before.as_deref().unwrap_or_default()).into_owned();
     let found = match &before {
@@ -166,7 +167,7 @@ fn find(
         &[keygen, "-F", host, "-f", &file.path().display().to_string()],
     )?;
     let (out, err) = (output.stdout_text(), output.stderr_text());
-    if !output.success() && !(output.status == 1 && out.is_empty()) {
+    if !(output.success() || output.status == 1 && out.is_empty()) {
         return Err(Failure::new(format!(
             "ssh-keygen failed (rc={}, stdout='{out}',stderr='{err}')",
             output.status

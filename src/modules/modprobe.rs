@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::machine::{Content, Machine, NewFile, split_words};
+use crate::machine::{Content, Machine, NewFile, Output, split_words};
 
 use super::tool;
 use super::{Failure, ModuleResult, Outcome};
@@ -48,9 +48,10 @@ pub(crate) fn run(machine: &mut Machine, args: ModprobeArgs) -> ModuleResult {
 fn is_loaded(machine: &mut Machine, name: &str) -> Result<bool, Failure> {
     let list = Path::new("/proc/modules");
     // A kernel without loadable modules has no such list; modprobe will say so.
-    let loaded = match machine.exists(list)? {
-        true => read(machine, list)?,
-        false => String::new(),
+    let loaded = if machine.exists(list)? {
+        read(machine, list)?
+    } else {
+        String::new()
     };
     let start = format!("{} ", name.replace('-', "_"));
     if loaded.lines().any(|line| line.starts_with(&start)) {
@@ -118,9 +119,10 @@ fn unload(
     outcome: &mut Outcome,
 ) -> Result<(), Failure> {
     let argv = [modprobe, "-r", &args.name];
-    let output = match machine.is_check() {
-        true => Some(tool::ask(machine, &[modprobe, "-r", &args.name, "-n"])?),
-        false => tool::act(machine, &argv, &[modprobe, &args.name])?,
+    let output = if machine.is_check() {
+        Some(tool::ask(machine, &[modprobe, "-r", &args.name, "-n"])?)
+    } else {
+        tool::act(machine, &argv, &[modprobe, &args.name])?
     };
     refuse(args, outcome, output.as_ref())?;
     outcome.changed = true;
@@ -132,7 +134,7 @@ fn refuse(
     outcome: &Outcome,
     output: Option<&crate::machine::Output>,
 ) -> Result<(), Failure> {
-    tool::check(output, |output| output.stderr_text())
+    tool::check(output, Output::stderr_text)
         .map_err(|failure| failure.with_all(outcome.data.clone()))
 }
 
@@ -252,9 +254,12 @@ fn comment_out(
         if !text.lines().any(&is_meant) {
             continue;
         }
-        let lines = text.lines().map(|line| match is_meant(line) {
-            true => format!("#{line}\n"),
-            false => format!("{line}\n"),
+        let lines = text.lines().map(|line| {
+            if is_meant(line) {
+                format!("#{line}\n")
+            } else {
+                format!("{line}\n")
+            }
         });
         write(machine, &path, lines.collect())?;
         changed = true;

@@ -201,17 +201,19 @@ impl<'a> Npm<'a> {
         let argv = self.argv(&[verb], self.package().as_deref());
         let what = argv.join(" ");
         // What a lock file brings in place of what was there, nobody can name.
-        let effect = match undo.is_empty() {
-            true => crate::machine::Effect::opaque(what),
-            false => crate::machine::Effect::Compensated { what, undo },
+        let effect = if undo.is_empty() {
+            crate::machine::Effect::opaque(what)
+        } else {
+            crate::machine::Effect::Compensated { what, undo }
         };
         let command = self.command(&argv);
         let output = self.machine.execute(&command, effect)?.output();
         tool::check(output.as_ref(), |output| {
             let said = output.stderr_text();
-            match said.trim().is_empty() {
-                true => output.stdout_text(),
-                false => said.trim_end().to_owned(),
+            if said.trim().is_empty() {
+                output.stdout_text()
+            } else {
+                said.trim_end().to_owned()
             }
         })
     }

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::Path;
 
-use crate::machine::{Command, Machine};
+use crate::machine::{Command, Machine, Output};
 
 use super::http::{self, Options, Request};
 use super::tool;
@@ -118,14 +118,8 @@ impl Tools {
         let argv = [&self.rpm, "--import", file];
         let undo = [&self.rpm, "--erase", "--allmatches", &package(id)];
         let output = tool::act(machine, &argv, &undo)?;
-        tool::check(output.as_ref(), |output| output.stderr_text())?;
+        tool::check(output.as_ref(), Output::stderr_text)?;
         Ok(Outcome::changed())
-    }
-
-    fn answer(&self, machine: &mut Machine, argv: &[&str]) -> Result<String, Failure> {
-        let output = tool::ask(machine, argv)?;
-        tool::check(Some(&output), |output| output.stderr_text())?;
-        Ok(output.stdout_text())
     }
 
     fn id_of(&self, machine: &mut Machine, file: &str) -> Result<String, Failure> {
@@ -137,7 +131,7 @@ impl Tools {
             "--fixed-list-mode",
             file,
         ];
-        field(&self.answer(machine, &argv)?, "pub:", 4)
+        field(&answer(machine, &argv)?, "pub:", 4)
             .into_iter()
             .next()
             .ok_or_else(|| Failure::new("Unexpected gpg output"))
@@ -170,7 +164,7 @@ impl Tools {
             "--dry-run",
             file,
         ];
-        let found = field(&self.answer(machine, &argv)?, "fpr:", 9);
+        let found = field(&answer(machine, &argv)?, "fpr:", 9);
         if found.is_empty() {
             return Err(Failure::new("Unexpected gpg output"));
         }
@@ -194,7 +188,7 @@ impl Tools {
             return Ok(false);
         }
         let format = [&self.rpm, "-q", "gpg-pubkey", "--qf", "%{description}"];
-        let keys = self.answer(machine, &format)?;
+        let keys = answer(machine, &format)?;
         let argv = [
             &self.gpg,
             "--no-tty",
@@ -204,7 +198,7 @@ impl Tools {
             "-",
         ];
         let output = machine.query(&Command::new(argv).stdin(keys))?;
-        tool::check(Some(&output), |output| output.stderr_text())?;
+        tool::check(Some(&output), Output::stderr_text)?;
         let known = field(&output.stdout_text(), "", 4);
         Ok(known.iter().any(|key| key.contains(id)))
     }
@@ -217,7 +211,7 @@ impl Tools {
         let undo = ["sh", "-c", script, "sh", &key, &self.rpm];
         let argv = [&self.rpm, "--erase", "--allmatches", &package(id)];
         let output = tool::act(machine, &argv, &undo)?;
-        tool::check(output.as_ref(), |output| output.stderr_text())
+        tool::check(output.as_ref(), Output::stderr_text)
     }
 }
 
@@ -234,6 +228,12 @@ fn field(text: &str, start: &str, index: usize) -> Vec<String> {
         .filter(|line| line.starts_with(start))
         .filter_map(|line| line.split(':').nth(index).map(str::to_owned))
         .collect()
+}
+
+fn answer(machine: &mut Machine, argv: &[&str]) -> Result<String, Failure> {
+    let output = tool::ask(machine, argv)?;
+    tool::check(Some(&output), Output::stderr_text)?;
+    Ok(output.stdout_text())
 }
 
 #[cfg(test)]

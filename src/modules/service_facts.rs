@@ -147,9 +147,10 @@ impl Services {
                     .push(format!("Service {name} not found in the service list"));
                 continue;
             };
-            let runlevels = match found.is_empty() {
-                true => Value::Null,
-                false => Value::list(found.split_whitespace()),
+            let runlevels = if found.is_empty() {
+                Value::Null
+            } else {
+                Value::list(found.split_whitespace())
             };
             self.set(
                 name,
@@ -293,7 +294,7 @@ fn active_states(
         .lines()
         .filter_map(|line| line.strip_prefix("ActiveState="));
     for state in states.iter_mut().filter(|state| state.is_empty()) {
-        *state = answers.next().unwrap_or("unknown").to_owned();
+        answers.next().unwrap_or("unknown").clone_into(state);
     }
     Ok(states)
 }
@@ -316,11 +317,11 @@ mod tests {
     fn units_have_the_state_of_one_list_and_the_status_of_the_other() {
         let programs = Programs::new([(
             "systemctl",
-            r#"case $1 in
+            r"case $1 in
   list-units) printf 'UNIT LOAD ACTIVE SUB\na.service loaded active running A\nb.service not-found inactive dead b\n' ;;
   list-unit-files) printf 'a.service enabled enabled\nb.service disabled -\nc.service static -\nd@.service static -\n' ;;
   show) echo ActiveState=inactive ;;
-esac"#,
+esac",
         )]);
         let mut found = Services::default();
         found

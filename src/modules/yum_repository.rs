@@ -91,9 +91,10 @@ pub(crate) fn run(machine: &mut Machine, args: YumRepositoryArgs) -> ModuleResul
     }
     let file = args.file.as_ref().unwrap_or(&args.name);
     let path = directory.join(format!("{file}.repo"));
-    let text = match machine.exists(&path)? {
-        true => String::from_utf8_lossy(&machine.read(&path)?).into_owned(),
-        false => String::new(),
+    let text = if machine.exists(&path)? {
+        String::from_utf8_lossy(&machine.read(&path)?).into_owned()
+    } else {
+        String::new()
     };
     let mut sections = parse(&text);
     let before = dump(&sections);

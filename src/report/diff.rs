@@ -92,9 +92,12 @@ fn side_text(side: &Value, style: ResultStyle) -> String {
 /// Splits a text into lines. What Ansible says of a missing last newline is a part of that line.
 fn lines(text: &str) -> Vec<String> {
     text.split_inclusive('\n')
-        .map(|line| match line.ends_with('\n') {
-            true => line.to_owned(),
-            false => format!("{line}\n\\ No newline at end of file\n"),
+        .map(|line| {
+            if line.ends_with('\n') {
+                line.to_owned()
+            } else {
+                format!("{line}\n\\ No newline at end of file\n")
+            }
         })
         .collect()
 }

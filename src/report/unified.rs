@@ -258,7 +258,11 @@ mod tests {
 
     #[test]
     fn changes_far_apart_are_hunks_of_their_own() {
-        let before: String = (1..=12).map(|n| format!("{n}\n")).collect();
+        let before = (1..=12)
+            .map(|n| n.to_string())
+            .collect::<Vec<_>>()
+            .join("\n")
+            + "\n";
         let after = before.replace("2\n3", "two\n3").replace("10\n", "");
         assert_eq!(
             diff(&before, &after, 1),
@@ -273,7 +277,11 @@ mod tests {
 
     #[test]
     fn a_frequent_line_of_a_long_text_begins_no_match_but_lengthens_one() {
-        let before: String = (0..120).map(|n| format!("{n}\n\n")).collect();
+        let before = (0..120)
+            .map(|n| n.to_string())
+            .collect::<Vec<_>>()
+            .join("\n\n")
+            + "\n\n";
         let after = before.replacen("7\n\n", "\nseven\n", 1);
         assert_eq!(
             diff(&before, &after, 1),

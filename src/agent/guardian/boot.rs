@@ -203,14 +203,16 @@ impl<'a> Hook<'a> {
     }
 
     fn set_crontab(&mut self, content: String) -> Result<(), String> {
-        let command = match content.is_empty() {
-            true => Command::new(["crontab", "-r"]),
-            false => Command::new(["crontab", "-"]).stdin(content),
+        let command = if content.is_empty() {
+            Command::new(["crontab", "-r"])
+        } else {
+            Command::new(["crontab", "-"]).stdin(content)
         };
         let output = self.machine.query(&command).map_err(text)?;
-        match output.success() {
-            true => Ok(()),
-            false => Err(output.stderr_text().trim().to_owned()),
+        if output.success() {
+            Ok(())
+        } else {
+            Err(output.stderr_text().trim().to_owned())
         }
     }
 }
@@ -243,9 +245,10 @@ pub fn run(arguments: impl IntoIterator<Item = String>) -> ExitCode {
             let program = std::env::current_exe().ok();
             let left = recovery::left_behind(&root, program.as_deref(), true);
             remove_when_idle(&root, "");
-            match left.iter().all(|one| one.why.is_none()) {
-                true => ExitCode::SUCCESS,
-                false => ExitCode::FAILURE,
+            if left.iter().all(|one| one.why.is_none()) {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
             }
         }
         Ok(None) => ExitCode::SUCCESS,

@@ -34,6 +34,10 @@ pub(super) const CRADLE: &str = "start";
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a guardian is told.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one message of a kind at a time: nothing is saved by a box"
+)]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub(in crate::agent) enum ToGuardian {

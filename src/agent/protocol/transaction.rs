@@ -9,6 +9,10 @@ use crate::transaction::lock::Holder;
 use crate::transaction::state::{Drift, Item, RunInfo, State, Summary};
 
 /// What the controller wants of the host's transactions.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one message of a kind at a time: nothing is saved by a box"
+)]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Ask {

@@ -79,7 +79,7 @@ fn refusal(task: &Task) -> Option<Error> {
         _ if COMMANDS.contains(&name) => option("creates").is_none() && !writes_creates(args),
         _ => false,
     };
-    let is_declared = name != "raw" && says(task, UNDO) || says(task, PROTECT) && name != "raw";
+    let is_declared = name != "raw" && (says(task, UNDO) || says(task, PROTECT));
     if !is_opaque || is_declared || changes_nothing(task) {
         return None;
     }

@@ -82,10 +82,10 @@ impl Run<'_> {
     pub(super) fn lost(&self, pending: &[(u64, &UndoRecord)]) -> Vec<Item> {
         let mut lost = Vec::new();
         for (_, record) in pending {
-            let (spot, before) = match record {
-                UndoRecord::Replaced { spot, before, .. }
-                | UndoRecord::Removed { spot, before } => (spot, before),
-                _ => continue,
+            let (UndoRecord::Replaced { spot, before, .. } | UndoRecord::Removed { spot, before }) =
+                record
+            else {
+                continue;
             };
             if let Err(why) = self.check_kept(spot, before) {
                 let what = subject(record);

@@ -120,7 +120,7 @@ impl Reverting<'_> {
         let Some(found) = self.machine.symlink_metadata(&spot.path)? else {
             return Ok(());
         };
-        self.check_parent(spot)?;
+        check_parent(spot)?;
         if matches!(after, After::Directory) && found.is_dir() {
             if self.machine.read_dir(&spot.path)?.is_empty() {
                 return self.machine.remove_empty_dir(&spot.path);
@@ -137,8 +137,8 @@ impl Reverting<'_> {
         if there.is_some_and(|found| found.id() == moved) {
             return Ok(());
         }
-        self.check_parent(from)?;
-        self.check_parent(to)?;
+        check_parent(from)?;
+        check_parent(to)?;
         self.machine.rename(&to.path, &from.path)
     }
 
@@ -152,7 +152,7 @@ impl Reverting<'_> {
             // Replaced since with all its attributes; the old owner and mode are still wanted.
             self.note_drift(&spot.path);
         }
-        self.check_parent(spot)?;
+        check_parent(spot)?;
         let time = |(seconds, nanoseconds)| Timestamp {
             seconds,
             nanoseconds,
@@ -218,7 +218,7 @@ impl Reverting<'_> {
     /// Puts a kept file, link or tree where it was; files stay kept as well.
     fn put_back(&mut self, spot: &Spot, before: &Before) -> Result<()> {
         let path = &spot.path;
-        self.check_parent(spot)?;
+        check_parent(spot)?;
         let Some(kept) = &before.kept else {
             return Err(MachineError::said(
                 "restore",
@@ -280,20 +280,6 @@ impl Reverting<'_> {
         Ok(())
     }
 
-    /// Refuses a place whose directory is another one, or behind a link, since.
-    fn check_parent(&self, spot: &Spot) -> Result<()> {
-        let place = Place::of(&spot.path)
-            .map_err(|error| MachineError::io("restore", &spot.path, error))?;
-        if place.path == spot.path {
-            return Ok(());
-        }
-        Err(MachineError::said(
-            "restore",
-            spot.path.display(),
-            format!("it is at `{}` now", place.path.display()),
-        ))
-    }
-
     fn note_drift(&mut self, path: &Path) {
         self.drift.push(Drift {
             path: path.display().to_string(),
@@ -305,4 +291,18 @@ impl Reverting<'_> {
 fn is_cross(error: &MachineError) -> bool {
     let code = error.errno().unwrap_or_default();
     is_elsewhere(&std::io::Error::from_raw_os_error(code)) || code == Errno::PERM.raw_os_error()
+}
+
+/// Refuses a place whose directory is another one, or behind a link, since.
+fn check_parent(spot: &Spot) -> Result<()> {
+    let place =
+        Place::of(&spot.path).map_err(|error| MachineError::io("restore", &spot.path, error))?;
+    if place.path == spot.path {
+        return Ok(());
+    }
+    Err(MachineError::said(
+        "restore",
+        spot.path.display(),
+        format!("it is at `{}` now", place.path.display()),
+    ))
 }

@@ -77,9 +77,10 @@ impl Undoing {
             to: to.map(str::to_owned),
         })?;
         let mut run = Run::new(self, log, &replay);
-        let lost = match self.partial {
-            true => Vec::new(),
-            false => run.lost(&pending),
+        let lost = if self.partial {
+            Vec::new()
+        } else {
+            run.lost(&pending)
         };
         if !lost.is_empty() {
             return run.give_up(lost);

@@ -23,13 +23,15 @@ pub(super) struct Repository<'a> {
 impl<'a> Repository<'a> {
     pub(super) fn new(machine: &'a mut Machine, args: &'a GitArgs) -> Result<Self, Failure> {
         let umask = umask(args)?;
-        let expanded = match args.repo.starts_with('~') {
-            true => machine.expand(Path::new(&args.repo)).display().to_string(),
-            false => args.repo.clone(),
+        let expanded = if args.repo.starts_with('~') {
+            machine.expand(Path::new(&args.repo)).display().to_string()
+        } else {
+            args.repo.clone()
         };
-        let url = match expanded.starts_with('/') {
-            true => format!("file://{expanded}"),
-            false => expanded,
+        let url = if expanded.starts_with('/') {
+            format!("file://{expanded}")
+        } else {
+            expanded
         };
         Ok(Self {
             git: program(machine, args)?,
@@ -195,7 +197,7 @@ impl<'a> Repository<'a> {
             .filter(|stash| !stash.is_empty())
             .map(|stash| self.step(&["stash", "apply", &stash]));
         let output = self.act(&["reset", "--hard", "HEAD"], undo.into_iter().collect())?;
-        tool::check(output.as_ref(), |output| output.stderr_text())
+        tool::check(output.as_ref(), Output::stderr_text)
     }
 
     fn lists(&mut self, remote: &str, kind: &str, name: &str) -> Result<String, Failure> {
@@ -235,14 +237,16 @@ impl<'a> Repository<'a> {
     pub(super) fn remote_head(&mut self, remote: &str) -> Result<String, Failure> {
         let version = self.args.version.clone();
         let listed = if version == "HEAD" {
-            let name = match remote == self.url {
-                true => "HEAD".to_owned(),
-                false => format!("refs/heads/{}", self.head_branch()?),
+            let name = if remote == self.url {
+                "HEAD".to_owned()
+            } else {
+                format!("refs/heads/{}", self.head_branch()?)
             };
             // Only a branch is a head for `-h`.
-            match remote == self.url {
-                true => self.answer(&["ls-remote", remote, &name])?,
-                false => self.lists(remote, "-h", &name)?,
+            if remote == self.url {
+                self.answer(&["ls-remote", remote, &name])?
+            } else {
+                self.lists(remote, "-h", &name)?
             }
         } else if self.is_remote_branch(remote, &version)? {
             self.lists(remote, "-h", &format!("refs/heads/{version}"))?
@@ -339,9 +343,10 @@ impl<'a> Repository<'a> {
     /// Returns what removes a clone again.
     fn removal(&mut self, dest: &Path) -> Result<Vec<UndoStep>, Failure> {
         let shown = dest.display().to_string();
-        let mut steps = vec![match self.machine.exists(dest)? {
-            true => tool::step(&["find", &shown, "-mindepth", "1", "-delete"]),
-            false => tool::step(&["rm", "-rf", "--", &shown]),
+        let mut steps = vec![if self.machine.exists(dest)? {
+            tool::step(&["find", &shown, "-mindepth", "1", "-delete"])
+        } else {
+            tool::step(&["rm", "-rf", "--", &shown])
         }];
         if let Some(separate) = &self.separate {
             steps.push(tool::step(&[
@@ -421,9 +426,10 @@ impl<'a> Repository<'a> {
         if self.is_remote_branch(&url, version)? {
             let tracked = format!("+refs/heads/{version}:refs/remotes/{remote}/{version}");
             let own = format!("+refs/heads/{version}:refs/heads/{version}");
-            return Ok(match head == version {
-                true => vec![tracked],
-                false => vec![own, tracked],
+            return Ok(if head == version {
+                vec![tracked]
+            } else {
+                vec![own, tracked]
             });
         }
         if self.is_remote_tag(&url, version)? {
@@ -456,9 +462,10 @@ impl<'a> Repository<'a> {
             } else {
                 self.fetch_branch(version, remote)?;
                 let msg = format!("Failed to checkout {version}");
-                let words = match self.is_local_branch(version)? {
-                    true => vec!["checkout", "--force", version],
-                    false => vec!["checkout", "--track", "-b", version, &target],
+                let words = if self.is_local_branch(version)? {
+                    vec!["checkout", "--force", version]
+                } else {
+                    vec!["checkout", "--track", "-b", version, &target]
                 };
                 self.check_out(&words, undo, &msg)?;
             }
@@ -498,12 +505,13 @@ impl<'a> Repository<'a> {
     /// Returns the steps that check out again what is checked out now.
     fn way_back(&mut self, before: &str) -> Result<Vec<UndoStep>, Failure> {
         let branch = self.ask(&["symbolic-ref", "-q", "--short", "HEAD"])?;
-        let mut steps = match branch.success() {
-            true => vec![
+        let mut steps = if branch.success() {
+            vec![
                 self.step(&["checkout", "--force", branch.stdout_text().trim()]),
                 self.step(&["reset", "--hard", before]),
-            ],
-            false => vec![self.step(&["checkout", "--force", before])],
+            ]
+        } else {
+            vec![self.step(&["checkout", "--force", before])]
         };
         let dest = self.dest.clone().unwrap_or_default();
         if self.machine.exists(&dest.join(".gitmodules"))? {
@@ -578,7 +586,7 @@ impl<'a> Repository<'a> {
 
     pub(super) fn update_submodules(&mut self) -> Result<(), Failure> {
         let output = self.act(&["submodule", "sync"], Vec::new())?;
-        tool::check(output.as_ref(), |output| output.stderr_text())?;
+        tool::check(output.as_ref(), Output::stderr_text)?;
         let mut words = vec!["submodule", "update", "--init", "--recursive"];
         if self.args.track_submodules {
             words.push("--remote");

@@ -228,7 +228,7 @@ impl SectionEdit<'_> {
             let text = line.trim_start_matches([' ', '\t']);
             matches!(text, "" | "\n") || text.starts_with(['#', ';'])
         };
-        let mut index = self
+        let index = self
             .lines
             .iter()
             .rposition(|line| !is_filler(line))
@@ -244,11 +244,10 @@ impl SectionEdit<'_> {
         {
             new.push(format!("{option}\n"));
         }
-        for line in new {
-            self.lines.insert(index, line);
-            index += 1;
+        for _ in &new {
             self.note("option added");
         }
+        self.lines.splice(index..index, new);
     }
 
     fn remove(&mut self, option: &str) {

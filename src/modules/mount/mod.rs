@@ -52,9 +52,12 @@ crate::arguments! {
 pub(crate) fn run(machine: &mut Machine, args: MountArgs) -> ModuleResult {
     let mounts = table::mounts(&read(machine, Path::new("/proc/self/mountinfo"))?);
     let path = machine.expand(&args.path).display().to_string();
-    let src = args.src.as_ref().map(|src| match src.starts_with("~") {
-        true => machine.expand(src).display().to_string(),
-        false => src.display().to_string(),
+    let src = args.src.as_ref().map(|src| {
+        if src.starts_with("~") {
+            machine.expand(src).display().to_string()
+        } else {
+            src.display().to_string()
+        }
     });
     let mut outcome = Outcome::unchanged();
     let mut opts = args.opts.clone().unwrap_or_else(|| "defaults".into());
@@ -213,12 +216,13 @@ impl Work<'_> {
 
     fn mount_for_good(&mut self) -> Result<bool, Failure> {
         let path = PathBuf::from(&self.entry.name);
-        let made = match self.machine.exists(&path)? {
-            true => Vec::new(),
-            false => self.machine.create_dir_all(&path, 0o777).map_err(|error| {
+        let made = if self.machine.exists(&path)? {
+            Vec::new()
+        } else {
+            self.machine.create_dir_all(&path, 0o777).map_err(|error| {
                 let path = path.display();
                 Failure::new(format!("Error making dir {path}: {error}"))
-            })?,
+            })?
         };
         let old = read(self.machine, &self.fstab)?;
         let is_set = self.set()?;
@@ -293,9 +297,10 @@ impl Work<'_> {
     /// Mounts again, by unmounting first where it must be.
     fn remount(&mut self) -> Result<Option<Output>, Failure> {
         let has_options = self.args.state == "remounted" && self.entry.opts != "defaults";
-        let options = match has_options {
-            true => format!("remount,{}", self.entry.opts),
-            false => "remount".to_owned(),
+        let options = if has_options {
+            format!("remount,{}", self.entry.opts)
+        } else {
+            "remount".to_owned()
         };
         let mut argv = vec![tool::required(self.machine, "mount")?];
         argv.extend(self.words(Some(options)));

@@ -154,13 +154,15 @@ pub(super) fn mounts(text: &str) -> Vec<Mount> {
             return row.device.clone();
         };
         let inside = format!("{}/", parent.root);
-        let root = match parent.root.len() > 1 && row.root.starts_with(&inside) {
-            true => &row.root[parent.root.len()..],
-            false => row.root,
+        let root = if parent.root.len() > 1 && row.root.starts_with(&inside) {
+            &row.root[parent.root.len()..]
+        } else {
+            row.root
         };
-        match parent.dst == "/" {
-            true => root.to_owned(),
-            false => format!("{}{root}", parent.dst),
+        if parent.dst == "/" {
+            root.to_owned()
+        } else {
+            format!("{}{root}", parent.dst)
         }
     };
     rows.iter()

@@ -246,9 +246,10 @@ impl<'a> Pip<'a> {
         if let Some(executable) = &self.args.executable {
             let path = self.machine.expand(executable);
             self.start = vec![
-                match path.is_absolute() && executable.components().count() > 1 {
-                    true => path.display().to_string(),
-                    false => self.named(&executable.display().to_string())?,
+                if path.is_absolute() && executable.components().count() > 1 {
+                    path.display().to_string()
+                } else {
+                    self.named(&executable.display().to_string())?
                 },
             ];
             return Ok(());

@@ -97,7 +97,7 @@ impl Loading<'_> {
         });
         let is_filled =
             |list: &&(Node, Node)| list.1.as_list().is_some_and(|list| !list.is_empty());
-        let rescued = entry.entry("rescue").filter(is_filled).is_some();
+        let rescued = entry.entry("rescue").as_ref().is_some_and(is_filled);
         let inner = Around {
             layer: &layer,
             tolerated: around.tolerated || rescued || ignores_errors(pairs),

@@ -24,7 +24,7 @@ struct Mount {
 #[derive(Debug)]
 pub(super) struct Shelves {
     /// The first one is `kept`.
-    shelves: Vec<(PathBuf, Mount)>,
+    places: Vec<(PathBuf, Mount)>,
     /// Places where no shelf could be made.
     refused: Vec<PathBuf>,
     next: u64,
@@ -51,7 +51,7 @@ impl Shelves {
             }
         }
         Ok(Self {
-            shelves,
+            places: shelves,
             refused: Vec::new(),
             next,
         })
@@ -60,7 +60,7 @@ impl Shelves {
     /// Returns a fresh path on the file system of `near`; `None` when no shelf is there yet.
     pub(super) fn fresh(&mut self, near: &Path, prefix: &str) -> io::Result<Option<PathBuf>> {
         let mount = mount_of(near)?;
-        let shelf = self.shelves.iter().find(|(_, other)| *other == mount);
+        let shelf = self.places.iter().find(|(_, other)| *other == mount);
         let path = shelf.map(|(shelf, _)| shelf.join(format!("{prefix}{}", self.next)));
         self.next += u64::from(path.is_some());
         Ok(path)
@@ -70,7 +70,7 @@ impl Shelves {
     #[expect(clippy::unnecessary_wraps, reason = "the same shape as its siblings")]
     pub(super) fn at_home(&mut self, prefix: &str) -> io::Result<PathBuf> {
         self.next += 1;
-        Ok(self.shelves[0].0.join(format!("{prefix}{}", self.next - 1)))
+        Ok(self.places[0].0.join(format!("{prefix}{}", self.next - 1)))
     }
 
     /// Returns where a shelf could be made for `near`, the highest place first.
@@ -92,7 +92,7 @@ impl Shelves {
         match rustix::fs::mkdir(shelf, Mode::RWXU) {
             Ok(()) => {
                 sync_directory(parent)?;
-                self.shelves.push((shelf.to_owned(), mount_of(shelf)?));
+                self.places.push((shelf.to_owned(), mount_of(shelf)?));
                 Ok(())
             }
             Err(Errno::ACCESS | Errno::PERM | Errno::ROFS | Errno::EXIST | Errno::NOSPC) => {
@@ -105,7 +105,7 @@ impl Shelves {
 
     /// Names the shelves after the transaction, whose directory holds `kept`.
     fn name(&self) -> String {
-        let id = self.shelves[0].0.parent().and_then(Path::file_name);
+        let id = self.places[0].0.parent().and_then(Path::file_name);
         let id = id.map(|id| id.to_string_lossy().into_owned());
         format!(".backstay-{}", id.unwrap_or_default())
     }

@@ -107,9 +107,10 @@ pub(super) struct Guarded {
 
 impl Guarded {
     fn check(&self) -> io::Result<()> {
-        match self.link.is_gone() {
-            true => Err(io::Error::other(LOST)),
-            false => Ok(()),
+        if self.link.is_gone() {
+            Err(io::Error::other(LOST))
+        } else {
+            Ok(())
         }
     }
 }

@@ -275,9 +275,10 @@ pub(super) fn revive(
         program.as_deref(),
         place.is_permanent,
     )?;
-    match waits {
-        true => Ok(None),
-        false => outcome(guardian).map(Some),
+    if waits {
+        Ok(None)
+    } else {
+        outcome(guardian).map(Some)
     }
 }
 

@@ -40,10 +40,11 @@ impl Place {
                 is_permanent: false,
             });
         }
-        let path = match is_root {
-            true => Some(PathBuf::from("/var/lib")),
-            false => absolute("XDG_STATE_HOME")
-                .or_else(|| absolute("HOME").map(|home| home.join(".local/state"))),
+        let path = if is_root {
+            Some(PathBuf::from("/var/lib"))
+        } else {
+            absolute("XDG_STATE_HOME")
+                .or_else(|| absolute("HOME").map(|home| home.join(".local/state")))
         };
         let path = path.ok_or("the user has no home to keep transactions in")?;
         Ok(Self {

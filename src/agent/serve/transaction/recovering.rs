@@ -76,9 +76,8 @@ impl Transactions {
             (Decision::Commit, State::RolledBack) => Err("the transaction is undone".to_owned()),
             (Decision::Abort, State::Committed) => Err("the transaction is committed".to_owned()),
             (Decision::Revert, State::Committed) => self.revert(&root, &stored, cancellation),
-            (Decision::Revert, State::RolledBack)
-            | (Decision::Commit, State::Committed)
-            | (Decision::Abort, State::RolledBack) => {
+            (Decision::Revert | Decision::Abort, State::RolledBack)
+            | (Decision::Commit, State::Committed) => {
                 let replay = stored.journal.as_ref().map_err(String::clone)?;
                 Ok(recovered(guardian::ended(replay)))
             }

@@ -91,9 +91,10 @@ impl Transactions {
         let Some((current, seq)) = self.current.as_mut().zip(call.transaction_seq) else {
             return;
         };
-        let kept = match call.no_log {
-            true => bare(reply),
-            false => reply.clone(),
+        let kept = if call.no_log {
+            bare(reply)
+        } else {
+            reply.clone()
         };
         let Ok(result) = serde_json::to_value(kept) else {
             return;
