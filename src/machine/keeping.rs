@@ -169,7 +169,7 @@ impl Machine {
                 aside.sync_directory().map_err(failed)?;
                 Keeping::Linked
             }
-            // Another file system, or a kernel that protects links to foreign files.
+            Err(error) if !cannot_link(&error) => return Err(failed(error)),
             Err(_) => {
                 copy_whole(place, &aside).map_err(failed)?;
                 copied(&aside, found).map_err(failed)?
@@ -245,6 +245,15 @@ fn copied(aside: &Place, found: &Metadata) -> io::Result<Keeping> {
 /// Tells whether a rename or link failed because its ends are on different file systems.
 pub(super) fn is_elsewhere(error: &io::Error) -> bool {
     error.raw_os_error() == Some(Errno::XDEV.raw_os_error())
+}
+
+/// Tells whether a file can have no other name there: another file system, one without links, or
+/// a kernel that protects links to foreign files.
+fn cannot_link(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error().map(Errno::from_raw_os_error),
+        Some(Errno::XDEV | Errno::PERM | Errno::MLINK | Errno::OPNOTSUPP | Errno::NOSYS)
+    )
 }
 
 /// Copies a file, link, device or whole tree with all attributes, and waits until it is on disk.
