@@ -386,3 +386,28 @@ fn check_mode_has_three_words_on_the_wire() {
         .map(|mode| serde_json::to_string(&mode).unwrap());
     assert_eq!(words, [r#""off""#, r#""run""#, r#""task""#]);
 }
+
+#[tokio::test]
+async fn an_agent_that_is_gone_is_known_before_anything_is_sent() {
+    let (near, far) = UnixStream::pair().unwrap();
+    let other = far.try_clone().unwrap();
+    let thread = std::thread::spawn(move || {
+        serve_modules(other.try_clone().unwrap(), Box::new(other), find, None)
+    });
+    near.set_nonblocking(true).unwrap();
+    let (input, output) = tokio::net::UnixStream::from_std(near).unwrap().into_split();
+    let mut agent = Agent::start(Box::new(input), Box::new(output), None, &[])
+        .await
+        .unwrap();
+    assert!(agent.is_alive());
+    far.shutdown(std::net::Shutdown::Both).unwrap();
+    thread.join().unwrap().ok();
+    // The runtime hears of the end when it looks at its sockets.
+    for _ in 0..10_000 {
+        tokio::task::yield_now().await;
+        if !agent.is_alive() {
+            break;
+        }
+    }
+    assert!(!agent.is_alive());
+}

@@ -146,10 +146,9 @@ impl Sessions {
     }
 
     /// Lends a session of `target`; dropping the lease ends the session, so one that failed is
-    /// not used again.
+    /// not used again. An idle one whose connection ended meanwhile is replaced: nothing was sent.
     pub(super) async fn lend(&self, target: &Target) -> Result<Lease, Failure> {
-        let idle = self.lock().get_mut(target).and_then(Vec::pop);
-        let session = match idle {
+        let session = match self.idle(target) {
             Some(session) => session,
             None => self.connector.open(target).await?,
         };
@@ -157,6 +156,15 @@ impl Sessions {
             target: target.clone(),
             session,
         })
+    }
+
+    fn idle(&self, target: &Target) -> Option<Box<dyn Session>> {
+        loop {
+            let mut session = self.lock().get_mut(target).and_then(Vec::pop)?;
+            if session.agent().is_alive() {
+                return Some(session);
+            }
+        }
     }
 
     /// Takes a session back for the next task.

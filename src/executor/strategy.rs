@@ -253,6 +253,20 @@ impl Dispatcher<'_> {
         Ok(())
     }
 
+    /// Returns what tells listeners of a lookup's warnings.
+    fn warnings(&self) -> Arc<dyn Fn(String) + Send + Sync> {
+        let events = self.world.events.clone();
+        Arc::new(move |message| {
+            let warning = Event::Warning {
+                message,
+                mark: None,
+            };
+            if events.send(warning).is_err() {
+                // The reporters are gone; the run still ends in order.
+            }
+        })
+    }
+
     /// Returns the engine with what a task sees of the controller.
     fn engine_of(&self, batch: &Batch, running: &Running, scopes: &dyn Scopes) -> Engine {
         let options = &self.world.options;
@@ -266,6 +280,7 @@ impl Dispatcher<'_> {
             search_paths,
             action: Some(actions::short(&running.info.action).to_owned()),
             hosts: Some(self.inventories.hosts()),
+            warnings: self.warnings(),
             ..self.world.lookups.clone()
         };
         self.world.engine.with_services(Arc::new(seen))

@@ -169,7 +169,9 @@ impl Services for World {
             }
             "csvfile" => tables::csvfile(self, &call),
             "ini" => tables::ini(self, &call),
-            "password" => password::lookup(self, &call),
+            // Files of others that are locked, programs and servers may take their time.
+            "password" => aside(|| password::lookup(self, &call)),
+            "pipe" | "url" | "lines" => aside(|| controller::lookup(self, &call)),
             _ => controller::lookup(self, &call),
         }
     }
@@ -226,6 +228,17 @@ impl Services for World {
     }
 }
 
+/// Does what may take long without holding up the other tasks of a runtime's thread.
+fn aside<T>(work: impl FnOnce() -> T) -> T {
+    use tokio::runtime::{Handle, RuntimeFlavor};
+    match Handle::try_current() {
+        Ok(runtime) if runtime.runtime_flavor() == RuntimeFlavor::MultiThread => {
+            tokio::task::block_in_place(work)
+        }
+        _ => work(),
+    }
+}
+
 fn plaintext(ciphertext: &str, secrets: &Secrets) -> Result<String, String> {
     let bytes =
         vault::decrypt(ciphertext.trim().as_bytes(), secrets).map_err(|error| error.to_string())?;
@@ -234,6 +247,23 @@ fn plaintext(ciphertext: &str, secrets: &Secrets) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn a_slow_lookup_leaves_its_thread_to_the_others() {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .build()
+            .unwrap();
+        let heard = runtime.block_on(async {
+            let lookup = tokio::spawn(async {
+                let (tell, told) = std::sync::mpsc::channel();
+                tokio::spawn(async move { tell.send("other").unwrap() });
+                super::aside(|| told.recv().unwrap())
+            });
+            lookup.await.unwrap()
+        });
+        assert_eq!(heard, "other");
+    }
+
     use indexmap::IndexMap;
 
     use super::*;

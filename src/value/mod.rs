@@ -4,6 +4,7 @@
 //! source). Knows nothing of marks, templates or hosts.
 
 mod json;
+mod printable;
 mod python;
 
 use std::hash::{Hash, Hasher};

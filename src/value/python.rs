@@ -5,6 +5,7 @@
 use std::fmt::{self, Display, Write};
 
 use super::Value;
+use super::printable::is_printable;
 
 impl Display for Value {
     /// Prints as Python's `str()`: bare text at the top, `repr()` inside collections.
@@ -73,13 +74,20 @@ fn write_string_repr(text: &str, out: &mut String) {
                 out.push('\\');
                 out.push(c);
             }
-            c if (c as u32) < 0x20 || (0x7f..=0xa0).contains(&(c as u32)) || c == '\u{ad}' => {
-                write!(out, "\\x{:02x}", c as u32).expect("writing to a string cannot fail");
-            }
+            c if !is_printable(c) => push_escaped(u32::from(c), out),
             c => out.push(c),
         }
     }
     out.push(quote);
+}
+
+fn push_escaped(code: u32, out: &mut String) {
+    match code {
+        0..=0xff => write!(out, "\\x{code:02x}"),
+        0x100..=0xffff => write!(out, "\\u{code:04x}"),
+        _ => write!(out, "\\U{code:08x}"),
+    }
+    .expect("writing to a string cannot fail");
 }
 
 /// Returns Python's shortest round-trip text of a float: `1.0`, `1e+16`, `1e-05`, `inf`.
@@ -131,6 +139,16 @@ mod tests {
             r#"{'a': [None, True, 1, 1.5, "it's", 'q"\'\n'], 'b': {}}"#
         );
         assert_eq!(Value::from("it's").to_string(), "it's");
+    }
+
+    #[test]
+    fn what_python_cannot_print_is_escaped_and_nothing_else() {
+        let text = "a\u{7f}\u{a0}\u{ad}\u{2028}\u{2029}\u{feff}\u{200b}\u{e000}\u{1f600}\u{e0001}é\u{378}漢";
+        assert_eq!(
+            repr(&Value::from(text)),
+            r"'a\x7f\xa0\xad\u2028\u2029\ufeff\u200b\ue000😀\U000e0001é\u0378漢'"
+        );
+        assert_eq!(repr(&Value::from("\0\u{1b} ~")), r"'\x00\x1b ~'");
     }
 
     #[test]

@@ -107,6 +107,11 @@ impl Agent {
         self.uid
     }
 
+    /// Tells, without waiting, whether the agent is still there as far as is known here.
+    pub fn is_alive(&mut self) -> bool {
+        self.wire.is_open()
+    }
+
     /// Runs one task and returns its result; contents are sent when the module asks for them.
     pub async fn call(
         &mut self,

@@ -2,10 +2,12 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::time::Instant;
 
 use super::outgoing::Outgoing;
@@ -90,6 +92,21 @@ impl Wire {
     /// From now on an agent that is silent for `patience` is lost; `None` waits for ever.
     pub(super) fn expect_signs_of_life(&mut self, patience: Option<Duration>) {
         self.patience = patience;
+    }
+
+    /// Tells, without waiting, whether the other end is still there as far as is known here.
+    pub(super) fn is_open(&mut self) -> bool {
+        let mut context = Context::from_waker(Waker::noop());
+        loop {
+            let mut room = ReadBuf::new(&mut self.buffer);
+            match Pin::new(&mut self.input).poll_read(&mut context, &mut room) {
+                Poll::Pending => return true,
+                Poll::Ready(Ok(())) if !room.filled().is_empty() => {
+                    self.decoder.push(room.filled());
+                }
+                Poll::Ready(_) => return false,
+            }
+        }
     }
 
     pub(super) fn queue(&mut self, message: &ToAgent) -> Result<(), AgentError> {
