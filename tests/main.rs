@@ -7,6 +7,10 @@ mod arrows;
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test starts the program and writes what it needs"
+)]
 mod deploy;
 #[cfg(test)]
 mod documents;
@@ -21,6 +25,10 @@ mod play;
 #[cfg(test)]
 mod template;
 #[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test starts the program and writes what it needs"
+)]
 mod transaction;
 #[cfg(test)]
 mod transport;

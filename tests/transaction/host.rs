@@ -97,9 +97,10 @@ impl Host {
         let mut pending = vec![self.path("www")];
         while let Some(path) = pending.pop() {
             let meta = path.symlink_metadata().unwrap();
-            let content = match meta.is_dir() {
-                true => "directory".to_owned(),
-                false => std::fs::read_to_string(&path).unwrap(),
+            let content = if meta.is_dir() {
+                "directory".to_owned()
+            } else {
+                std::fs::read_to_string(&path).unwrap()
             };
             let name = path.strip_prefix(self.root.path()).unwrap();
             let text = format!("{:o} {} {content}", meta.mode(), meta.uid());
