@@ -378,7 +378,7 @@ mod tests {
         assert_eq!(
             output,
             format!(
-                "{root}\nHOME={root}\nLANG=C.UTF-8\nLOGNAME=ann\nPATH={PATH}\nPWD={root}\n\
+                "{root}\nBACKSTAY_STATE_DIRECTORY={root}/.local/state/backstay\nHOME={root}\nLANG=C.UTF-8\nLOGNAME=ann\nPATH={PATH}\nPWD={root}\n\
                  SHELL=/bin/sh\nUSER=ann\n"
             )
         );

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use super::log::{self, FileLog, Header, LogError, Replay};
+use super::log::{self, FileLog, Header, JOURNAL, LogError, Replay};
 use super::state::State;
 
 /// The state directory of one user of a host.
@@ -113,7 +113,11 @@ impl StateRoot {
         }
         found.sort_by_key(|one| {
             let opened = one.header().map(|header| header.opened);
-            (opened.is_none(), opened, one.generation(), one.id.clone())
+            // The lock lets one end before the next begins: of two that were opened in one second
+            // the later one was written last.
+            let written = one.directory.join(JOURNAL).metadata();
+            let written = written.and_then(|journal| journal.modified()).ok();
+            (opened.is_none(), opened, written, one.id.clone())
         });
         Ok(found)
     }
