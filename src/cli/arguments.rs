@@ -42,7 +42,7 @@ pub(super) enum Command {
     Inventory(InventoryArgs),
     /// Encrypt and decrypt files and values, as `ansible-vault` does.
     Vault(super::vault::VaultArgs),
-    /// Show each setting with its origin.
+    /// Show the settings, as `ansible-config` does.
     Config(ConfigArgs),
 }
 
@@ -179,18 +179,123 @@ pub(super) struct InventoryArgs {
     pub(super) verbosity: VerbosityArgs,
 }
 
-/// `backstay config`.
-#[derive(Debug, Args)]
+/// `backstay config`, or started as `ansible-config`.
+#[derive(Debug, Parser)]
+#[command(name = "ansible-config", disable_version_flag = true)]
 pub(super) struct ConfigArgs {
-    /// Show only settings that are not at their default
-    #[arg(long)]
-    pub(super) only_changed: bool,
-    /// Show only these settings
-    #[arg(value_name = "SETTING")]
-    pub(super) names: Vec<String>,
-    /// Write JSON
-    #[arg(long)]
-    pub(super) json: bool,
+    #[command(subcommand)]
+    pub(super) action: ConfigAction,
+}
+
+/// What to do with the settings.
+#[derive(Debug, Subcommand)]
+pub(super) enum ConfigAction {
+    /// Show what is known of each setting
+    List {
+        #[command(flatten)]
+        chosen: ChosenSettings,
+        /// The output format
+        #[arg(short, long, value_enum, default_value_t = ListFormat::Yaml)]
+        format: ListFormat,
+    },
+    /// Show each setting with its origin
+    Dump {
+        #[command(flatten)]
+        chosen: ChosenSettings,
+        /// Show only settings that are not at their default
+        #[arg(long, visible_alias = "changed-only")]
+        only_changed: bool,
+        /// The output format
+        #[arg(short, long, value_enum, default_value_t = DumpFormat::Display)]
+        format: DumpFormat,
+    },
+    /// Show the configuration file
+    View {
+        #[command(flatten)]
+        chosen: ChosenSettings,
+    },
+    /// Write a configuration file with every setting at its default
+    Init {
+        #[command(flatten)]
+        chosen: ChosenSettings,
+        /// The output format
+        #[arg(short, long, value_enum, default_value_t = InitFormat::Ini)]
+        format: InitFormat,
+        /// Make every entry a comment
+        #[arg(long)]
+        disabled: bool,
+    },
+    /// Check the configuration file, or the environment, for names that are not known
+    Validate {
+        #[command(flatten)]
+        chosen: ChosenSettings,
+        /// What to check
+        #[arg(short, long, value_enum, default_value_t = ValidateFormat::Ini)]
+        format: ValidateFormat,
+    },
+}
+
+/// Which settings, of which file.
+#[derive(Debug, Args)]
+pub(super) struct ChosenSettings {
+    #[command(flatten)]
+    pub(super) verbosity: VerbosityArgs,
+    /// The configuration file, instead of the first that is found
+    #[arg(short, long = "config", value_name = "FILE")]
+    pub(super) config_file: Option<PathBuf>,
+    /// Whose settings: base, all, or a type of plugin
+    #[arg(id = "type", short = 't', long = "type", value_enum, default_value_t = SettingGroup::Base)]
+    pub(super) group: SettingGroup,
+    /// With a type of plugin: only those of these plugins
+    #[arg(value_name = "PLUGIN")]
+    pub(super) plugins: Vec<String>,
+}
+
+/// Whose settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum SettingGroup {
+    All,
+    Base,
+    Become,
+    Cache,
+    Callback,
+    Cliconf,
+    Connection,
+    Httpapi,
+    Inventory,
+    Lookup,
+    Netconf,
+    Shell,
+    Vars,
+}
+
+/// How `list` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum ListFormat {
+    Json,
+    Yaml,
+}
+
+/// How `dump` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum DumpFormat {
+    Json,
+    Yaml,
+    Display,
+}
+
+/// What `init` writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum InitFormat {
+    Ini,
+    Env,
+}
+
+/// What `validate` checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum ValidateFormat {
+    Ini,
+    Env,
 }
 
 /// Which inventory, which hosts of it, and extra variables.
@@ -378,6 +483,7 @@ mod tests {
         PlayArgs::command().debug_assert();
         RunArgs::command().debug_assert();
         InventoryArgs::command().debug_assert();
+        ConfigArgs::command().debug_assert();
     }
 
     #[test]

@@ -62,6 +62,7 @@ fn parse(arguments: &[OsString]) -> Result<Command, clap::Error> {
         "ansible-inventory" => {
             arguments::InventoryArgs::try_parse_from(arguments).map(Command::Inventory)
         }
+        "ansible-config" => arguments::ConfigArgs::try_parse_from(arguments).map(Command::Config),
         "ansible-vault" => vault::VaultArgs::try_parse_from(arguments).map(Command::Vault),
         _ => Backstay::try_parse_from(arguments).map(|line| line.command),
     }
@@ -84,7 +85,15 @@ fn answer_of(answer: &clap::Error) -> u8 {
 
 fn dispatch(command: Command) -> Result<u8, Vec<Error>> {
     let surroundings = surroundings::read().map_err(|error| vec![error])?;
-    let config = match Config::load(&surroundings) {
+    let named = match &command {
+        Command::Config(args) => config::named_file(args, &surroundings)?,
+        _ => None,
+    };
+    let loaded = match &named {
+        Some(path) => Config::load_file(path, &surroundings),
+        None => Config::load(&surroundings),
+    };
+    let config = match loaded {
         Ok(config) => config,
         Err(errors) => {
             fail(&errors);
@@ -92,9 +101,9 @@ fn dispatch(command: Command) -> Result<u8, Vec<Error>> {
         }
     };
     match command {
-        Command::Config(args) => config::run(&args, &config, &mut io::stdout().lock())
-            .map(|()| EXIT_OK)
-            .map_err(|error| vec![error]),
+        Command::Config(args) => {
+            config::run(&args, &config, &surroundings, &mut io::stdout().lock())
+        }
         Command::Vault(args) => Ok(match vault::run(&args, &surroundings, &config) {
             Ok(()) => EXIT_OK,
             Err(error) => {

@@ -16,7 +16,7 @@ use crate::error::{Error, Result, nearest};
 use crate::source::{Mark, SourceFile};
 use crate::value::Value;
 
-pub use settings::{SETTINGS, Setting};
+pub use settings::{Effect, SETTINGS, Setting};
 
 /// The type a setting is read as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,8 +24,11 @@ pub enum SettingType {
     Text,
     Boolean,
     Integer,
+    Float,
     /// Comma-separated.
     List,
+    /// Written as JSON.
+    Dictionary,
     /// One path; `~` expanded, relative to the file it is written in.
     Path,
     /// Colon-separated paths.
@@ -75,6 +78,19 @@ impl Config {
     pub fn load(surroundings: &Surroundings) -> Result<Self, Vec<Error>> {
         let mut warnings = Vec::new();
         let path = find_file(surroundings, &mut warnings);
+        Self::read(path, surroundings, warnings)
+    }
+
+    /// Reads every setting, from this configuration file and no other.
+    pub fn load_file(path: &Path, surroundings: &Surroundings) -> Result<Self, Vec<Error>> {
+        Self::read(Some(path.to_owned()), surroundings, Vec::new())
+    }
+
+    fn read(
+        path: Option<PathBuf>,
+        surroundings: &Surroundings,
+        mut warnings: Vec<String>,
+    ) -> Result<Self, Vec<Error>> {
         let file = path
             .as_deref()
             .map(ConfigFile::read)
@@ -88,6 +104,7 @@ impl Config {
         for setting in SETTINGS {
             match resolve(setting, file.as_ref(), surroundings) {
                 Ok(resolved) => {
+                    warnings.extend(without_effect(setting, &resolved, surroundings));
                     values.insert(setting.name, resolved);
                 }
                 Err(error) => errors.push(error),
@@ -102,6 +119,11 @@ impl Config {
         } else {
             Err(errors)
         }
+    }
+
+    /// Returns an error for each section and key of a configuration file that no setting has.
+    pub fn unknown_names(path: &Path) -> Result<Vec<Error>> {
+        Ok(ConfigFile::read(path)?.unknown_names())
     }
 
     /// Returns a setting's value and origin.
@@ -268,18 +290,8 @@ impl ConfigFile {
             if !WHOLE.contains(&section.as_str()) {
                 continue;
             }
-            let known = || {
-                SETTINGS
-                    .iter()
-                    .flat_map(|setting| setting.keys)
-                    .filter(|(name, _)| name == section)
-                    .map(|(_, key)| *key)
-            };
-            for key in keys
-                .keys()
-                .filter(|key| known().all(|name| name != key.as_str()))
-            {
-                let hint = nearest(key, known())
+            for key in keys.keys().filter(|key| !is_key(section, key)) {
+                let hint = nearest(key, keys_of(section))
                     .map(|near| format!("; did you mean `{near}`?"))
                     .unwrap_or_default();
                 unknown.push(format!(
@@ -290,6 +302,40 @@ impl ConfigFile {
         }
         unknown
     }
+
+    /// Returns an error for each section and key that no setting has.
+    fn unknown_names(&self) -> Vec<Error> {
+        let mut errors = Vec::new();
+        for (section, keys) in self.ini.get_map_ref() {
+            if keys_of(section).next().is_none() {
+                let sections = SETTINGS.iter().flat_map(|setting| setting.keys);
+                errors.push(
+                    Error::usage(format!("there is no section `{section}`"))
+                        .suggest(section, sections.map(|(name, _)| *name)),
+                );
+                continue;
+            }
+            for key in keys.keys().filter(|key| !is_key(section, key)) {
+                let why = format!("the setting `{key}` of section `{section}` is not known");
+                let error = Error::usage(why).at(&self.mark(section, key));
+                errors.push(error.suggest(key, keys_of(section)));
+            }
+        }
+        errors
+    }
+}
+
+/// Lists the keys that settings have in a section.
+fn keys_of(section: &str) -> impl Iterator<Item = &'static str> {
+    SETTINGS
+        .iter()
+        .flat_map(|setting| setting.keys)
+        .filter(move |(name, _)| *name == section)
+        .map(|(_, key)| *key)
+}
+
+fn is_key(section: &str, key: &str) -> bool {
+    keys_of(section).any(|known| known == key)
 }
 
 fn resolve(
@@ -322,12 +368,55 @@ fn resolve(
             })?;
         return Ok((value, Origin::File(file.source.name.clone())));
     }
-    let value = match setting.default {
-        Some(text) => typed(setting, text, &surroundings.working_directory, surroundings)
-            .map_err(|why| Error::content(format!("the default of `{}` {why}", setting.name)))?,
-        None => Value::Null,
+    Ok((default_of(setting, file, surroundings)?, Origin::Default))
+}
+
+/// Returns a setting's default; what stands in Ansible's directory follows it.
+fn default_of(
+    setting: &Setting,
+    file: Option<&ConfigFile>,
+    surroundings: &Surroundings,
+) -> Result<Value> {
+    let Some(text) = setting.default else {
+        return Ok(Value::Null);
     };
-    Ok((value, Origin::Default))
+    let is_inside = setting.name != ANSIBLE_HOME && text.starts_with("~/.ansible");
+    let text = if is_inside {
+        let named = SETTINGS.iter().find(|known| known.name == ANSIBLE_HOME);
+        let home = named.map(|home| resolve(home, file, surroundings));
+        match home.transpose()? {
+            Some((home, _)) => text.replacen("~/.ansible", &home.to_string(), 1),
+            None => text.to_owned(),
+        }
+    } else {
+        text.to_owned()
+    };
+    typed(
+        setting,
+        &text,
+        &surroundings.working_directory,
+        surroundings,
+    )
+    .map_err(|why| Error::content(format!("the default of `{}` {why}", setting.name)))
+}
+
+const ANSIBLE_HOME: &str = "ANSIBLE_HOME";
+
+/// Tells of a setting that the user changed and that does nothing here.
+fn without_effect(
+    setting: &Setting,
+    (value, origin): &(Value, Origin),
+    surroundings: &Surroundings,
+) -> Option<String> {
+    let Effect::Nothing(why) = setting.effect else {
+        return None;
+    };
+    let is_changed =
+        *origin != Origin::Default && default_of(setting, None, surroundings).ok()? != *value;
+    is_changed.then(|| {
+        let name = setting.name;
+        format!("the setting `{name}` ({origin}) has no effect: {why}")
+    })
 }
 
 /// The settings that have one of a few values.
@@ -396,6 +485,14 @@ fn typed(
             .parse::<i64>()
             .map(Value::from)
             .map_err(|_| format!("is `{text}`, which is not a whole number")),
+        SettingType::Float if text.is_empty() => Ok(Value::Null),
+        SettingType::Float => text
+            .trim()
+            .parse::<f64>()
+            .map(Value::from)
+            .map_err(|_| format!("is `{text}`, which is not a number")),
+        SettingType::Dictionary => serde_json::from_str(text)
+            .map_err(|_| format!("is `{text}`, which is not a JSON object")),
         SettingType::List => Ok(Value::list(
             text.split(',')
                 .map(str::trim)

@@ -19,6 +19,7 @@ mod time;
 mod values;
 
 pub use crypto::{hash_password, random_salt};
+pub use text::quote;
 
 use std::collections::HashMap;
 use std::sync::OnceLock;

@@ -226,7 +226,7 @@ fn center(call: &Call<'_>) -> Result<Value, String> {
 }
 
 /// Quotes a text for a POSIX shell as Python's `shlex.quote` does.
-pub(in crate::template) fn quote(text: &str) -> String {
+pub fn quote(text: &str) -> String {
     let is_safe = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./-_".contains(c);
     if !text.is_empty() && text.chars().all(is_safe) {
         return text.to_owned();
