@@ -197,6 +197,13 @@ class Running:
             text=True,
         )
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+
     def finish(self, seconds=120):
         try:
             out, err = self.process.communicate(timeout=seconds)

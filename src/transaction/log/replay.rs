@@ -65,8 +65,34 @@ impl Replay {
     }
 
     /// Tells whether any change is recorded that is not undone.
+    ///
+    /// What a task that changed nothing would only do again, as `daemon-reload`, is none.
     pub fn has_changes(&self) -> bool {
-        self.pending(None).is_ok_and(|pending| !pending.is_empty())
+        let idle = self.idle();
+        self.pending(None)
+            .is_ok_and(|pending| pending.iter().any(|(number, _)| !idle.contains(number)))
+    }
+
+    /// Returns the numbers of effects to run again of tasks that say they changed nothing.
+    fn idle(&self) -> BTreeSet<u64> {
+        let (mut idle, mut of_task) = (BTreeSet::new(), Vec::new());
+        for (number, entry) in self.numbered() {
+            match entry {
+                Entry::TaskStarted { .. } => of_task.clear(),
+                Entry::Undo {
+                    record:
+                        UndoRecord::Effect {
+                            undo: Undo::Again(_),
+                            ..
+                        },
+                } => of_task.push(number),
+                Entry::TaskDone { result, .. } if result["result"]["changed"] == false => {
+                    idle.extend(of_task.drain(..));
+                }
+                _ => {}
+            }
+        }
+        idle
     }
 
     /// Returns the results of the tasks that are over, by the controller's number.

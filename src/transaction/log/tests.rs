@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::transaction::journal::{After, FileId, Spot, UndoLog, UndoRecord};
+use crate::transaction::journal::{After, FileId, Spot, Undo, UndoLog, UndoRecord};
 use crate::transaction::state::{Drift, RunInfo, State};
 
 fn header() -> Header {
@@ -283,4 +283,24 @@ fn a_savepoint_ends_what_is_pending_and_what_is_undone_is_pending_no_more() {
     assert_eq!(numbers(None), [3, 1]);
     let unknown = replay.pending(Some("other")).unwrap_err();
     assert_eq!(unknown.to_string(), "there is no savepoint `other`");
+}
+
+#[test]
+fn what_a_task_without_change_would_do_again_is_no_change() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut log = FileLog::create(&directory.path().join("t"), header()).unwrap();
+    let mut has_changes_after = |seq: u64, changed: bool| {
+        let reload = UndoRecord::Effect {
+            what: "systemctl daemon-reload".into(),
+            undo: Undo::Again(Vec::new()),
+        };
+        let name = "reload".into();
+        log.append(&Entry::TaskStarted { seq, name }).unwrap();
+        log.append(&Entry::Undo { record: reload }).unwrap();
+        let result = serde_json::json!({ "result": { "changed": changed } });
+        log.append(&Entry::TaskDone { seq, result }).unwrap();
+        log.replay().unwrap().has_changes()
+    };
+    assert!(!has_changes_after(1, false));
+    assert!(has_changes_after(2, true));
 }
