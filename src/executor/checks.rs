@@ -69,7 +69,7 @@ impl Connector for InProcess {
             let near = tokio::net::UnixStream::from_std(near).unwrap();
             let (input, output) = near.into_split();
             let agent = Agent::start(Box::new(input), Box::new(output), None, &[]).await;
-            let agent = agent.map_err(|error| Failure::unreachable(error.to_string()))?;
+            let agent = agent.map_err(Failure::from)?;
             Ok(Box::new(AgentSession { agent }) as Box<dyn Session>)
         })
     }

@@ -18,7 +18,7 @@ use super::session::{
     Become, Connector, ModuleCall, Pending, RawOutput, Reported, Session, Target,
 };
 use crate::agent::bootstrap::{self, CommandLine, Launch, Method, StartError, Streams};
-use crate::agent::client::{Agent, FetchError, Progress};
+use crate::agent::client::{Agent, AgentError, FetchError, Progress};
 use crate::agent::protocol::Call;
 use crate::error::Error;
 use crate::event::{self, Event, Reversibility};
@@ -171,6 +171,24 @@ fn unreachable(error: transport::TransportError) -> Failure {
     failure
 }
 
+/// The host of an agent that cannot be talked to any further is unreachable.
+impl From<AgentError> for Failure {
+    fn from(error: AgentError) -> Self {
+        let help = match error {
+            AgentError::Lost { .. } => {
+                "look on the host for what ended it (memory, a reboot, the SSH server's log); \
+                 the task may have been done in part"
+            }
+            AgentError::Version(_) | AgentError::Protocol(_) => {
+                "something on the host writes into the connection, or another release of \
+                 backstay answered; look at what the host prints when it starts a shell"
+            }
+            AgentError::Request(_) => "give the task less at once, or copy it as a file",
+        };
+        Self::unreachable(error.to_string()).help(help)
+    }
+}
+
 /// Returns the command as the user to become runs it, and the password it will ask for.
 fn as_user<'t>(target: &'t Target, command: &str) -> Result<(String, Option<&'t Secret>), Failure> {
     let Some(wanted) = &target.become_user else {
@@ -298,7 +316,7 @@ impl Session for AgentSession {
                 ..Call::default()
             };
             let reply = self.agent.call(call, &contents.store, &told).await;
-            let reply = reply.map_err(|error| Failure::unreachable(error.to_string()))?;
+            let reply = reply.map_err(Failure::from)?;
             Ok(Reported {
                 steps: reply.steps.into_iter().map(told_step).collect(),
                 result: reply.result,
@@ -324,7 +342,7 @@ impl Session for AgentSession {
             let mut file = tokio::fs::File::create(destination).await.map_err(local)?;
             match self.agent.fetch(source, &mut file, &told).await {
                 Ok(_) => Ok(()),
-                Err(FetchError::Agent(error)) => Err(Failure::unreachable(error.to_string())),
+                Err(FetchError::Agent(error)) => Err(error.into()),
                 Err(other) => Err(Failure::action(other.to_string())),
             }
         })
@@ -367,6 +385,23 @@ mod tests {
             Some(
                 "`10.0.0.1:22` refused the connection: nothing listens there; check that sshd \
                  runs there and that `ansible_port` is its port"
+            )
+        );
+        assert_eq!(failure.result().get("unreachable"), Some(&true.into()));
+    }
+
+    #[test]
+    fn a_lost_agent_is_told_with_what_to_do() {
+        let failure = Failure::from(AgentError::Lost {
+            why: "the connection was closed".to_owned(),
+            last_words: String::new(),
+        });
+        assert_eq!(
+            failure.result().get("msg").and_then(Value::as_str),
+            Some(
+                "lost the agent on the host: the connection was closed; look on the host for what \
+                 ended it (memory, a reboot, the SSH server's log); the task may have been done \
+                 in part"
             )
         );
         assert_eq!(failure.result().get("unreachable"), Some(&true.into()));

@@ -320,7 +320,7 @@ fn not_opened(target: &Target, error: OpenError) -> NotOpened {
     let failure = match error {
         OpenError::Locked(holder) => return NotOpened::Locked(host, holder),
         OpenError::Refused(why) => Failure::action(format!("no transaction can be opened: {why}")),
-        OpenError::Agent(error) => Failure::unreachable(error.to_string()),
+        OpenError::Agent(error) => error.into(),
     };
     NotOpened::Failed(host, failure)
 }

@@ -163,7 +163,7 @@ impl From<RequestError> for NotAttached {
     fn from(error: RequestError) -> Self {
         match error {
             RequestError::Refused(why) => Self::Refused(why),
-            RequestError::Agent(error) => Self::Lost(Failure::unreachable(error.to_string())),
+            RequestError::Agent(error) => Self::Lost(error.into()),
         }
     }
 }
