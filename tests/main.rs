@@ -23,6 +23,12 @@ mod modules;
 #[cfg(test)]
 mod play;
 #[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test starts the program and writes what it needs"
+)]
+mod secrets;
+#[cfg(test)]
 mod template;
 #[cfg(test)]
 #[expect(

@@ -186,10 +186,20 @@ impl Execution {
             shown.shift_remove("skipped");
             shown
         };
-        if let Some(label) = &self.label {
-            shown.insert("_ansible_item_label".into(), label.clone());
+        if let Some(label) = self.shown_label() {
+            shown.insert("_ansible_item_label".into(), label);
         }
         shown.into()
+    }
+
+    /// Returns the loop item's label as reporters see it.
+    pub(super) fn shown_label(&self) -> Option<Value> {
+        let label = self.label.as_ref()?;
+        Some(if self.no_log {
+            "(censored due to no_log)".into()
+        } else {
+            label.clone()
+        })
     }
 }
 

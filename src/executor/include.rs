@@ -230,7 +230,7 @@ fn requests(finished: &[Finished]) -> Vec<Request> {
                 None => requests.push(Request {
                     include: include.clone(),
                     bound: execution.bound.clone(),
-                    label: execution.label.clone(),
+                    label: execution.shown_label(),
                     hosts: vec![Arc::clone(&done.host)],
                 }),
             }

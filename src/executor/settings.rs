@@ -17,6 +17,8 @@ pub(super) struct Settings {
     pub(super) diff: bool,
     /// Variables of the process environment, later ones win.
     pub(super) environment: Vec<(String, String)>,
+    /// What the task says and does is for nobody to read.
+    pub(super) no_log: bool,
     /// The number of attempts, at least 1.
     pub(super) attempts: u32,
     pub(super) delay: Duration,
@@ -47,11 +49,7 @@ impl Settings {
     ) -> Result<Self, Failure> {
         let layer = &task.layer;
         // Read where a failure is judged; here what cannot be read fails the task.
-        for keyword in [
-            Keyword::IgnoreErrors,
-            Keyword::IgnoreUnreachable,
-            Keyword::NoLog,
-        ] {
+        for keyword in [Keyword::IgnoreErrors, Keyword::IgnoreUnreachable] {
             renderer.flag(layer, keyword)?;
         }
         let own_number = |name, node: &Option<_>| renderer.own_number(name, node.as_ref());
@@ -62,6 +60,7 @@ impl Settings {
         Ok(Self {
             check: check_mode(task, renderer, options)?,
             diff: renderer.flag(layer, Keyword::Diff)?.unwrap_or(options.diff),
+            no_log: renderer.flag(layer, Keyword::NoLog)?.unwrap_or(false) || options.no_log,
             attempts: attempts(
                 own_number("retries", &task.retries)?,
                 !task.until.is_empty(),

@@ -124,7 +124,7 @@ pub(super) fn item_result(
             status => status,
         },
         result: execution.shown(),
-        item: execution.label.clone(),
+        item: execution.shown_label(),
         error: execution.shown_error(),
         diff: execution.diff,
         steps: execution.steps.clone(),
@@ -360,7 +360,7 @@ fn judge(
         hints: answer.hints,
         effects: answer.effects,
         steps: answer.steps,
-        no_log: answer.no_log,
+        no_log: answer.no_log || settings.no_log,
         ..Execution::default()
     };
     remember_facts(overlay, &execution.effects);

@@ -682,9 +682,6 @@ fn host_label(result: &TaskResult) -> String {
 }
 
 fn item_label(result: &TaskResult) -> String {
-    if result.task.no_log {
-        return "(censored due to no_log)".into();
-    }
     result
         .item
         .as_ref()

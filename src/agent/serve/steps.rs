@@ -26,6 +26,9 @@ pub(super) struct Declared {
     is_protected: bool,
     /// It changes nothing.
     is_harmless: bool,
+    /// What an effect of a task under `no_log` is called instead: its command is nobody's to read,
+    /// in the journal neither.
+    hidden: Option<String>,
 }
 
 impl Declared {
@@ -34,17 +37,21 @@ impl Declared {
             undo: call.undo.clone(),
             is_protected: !call.protect.is_empty(),
             is_harmless: call.harmless,
+            hidden: call.no_log.then(|| match call.transaction_seq {
+                Some(seq) => format!("{} of task {seq} (hidden by no_log)", call.module),
+                None => format!("{} (hidden by no_log)", call.module),
+            }),
         }
     }
 
     /// Returns an opaque effect as the user declared it; `None` when there is nothing to undo.
     fn applied(&self, record: UndoRecord) -> Option<UndoRecord> {
-        let UndoRecord::Effect {
-            what,
-            undo: Undo::Opaque,
-        } = record
-        else {
-            return Some(record);
+        let (what, undo) = match record {
+            UndoRecord::Effect { what, undo } => (self.hidden.clone().unwrap_or(what), undo),
+            other => return Some(other),
+        };
+        let Undo::Opaque = undo else {
+            return Some(UndoRecord::Effect { what, undo });
         };
         let undo = match &self.undo {
             _ if self.is_harmless => return None,
@@ -141,7 +148,13 @@ impl UndoLog for Noting {
         let Some(record) = self.declared.applied(record) else {
             return Ok(());
         };
-        let step = step_of(&record);
+        let mut step = step_of(&record);
+        if let (Some(step), Some(_)) = (&mut step, &self.declared.hidden)
+            && step.class != Class::Exact
+        {
+            // A declared undo is as secret as what it undoes.
+            step.undo.clear();
+        }
         self.log.append(record)?;
         if let Some(step) = step {
             self.steps.note(step);

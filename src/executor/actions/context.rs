@@ -84,7 +84,7 @@ impl ActionContext<'_> {
             undo: self.settings.undo.clone(),
             protect: self.settings.protect.clone(),
             harmless: deploy::changes_nothing(&self.job.task),
-            no_log: self.job.info.no_log,
+            no_log: self.settings.no_log,
         };
         let place = Acting {
             target: self.target()?,

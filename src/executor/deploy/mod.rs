@@ -216,7 +216,7 @@ impl Acting {
         let asked = call.clone();
         let mut reported = lease.session.call(call, &world.contents, progress).await?;
         world.sessions.take_back(lease);
-        if asked.check == CheckMode::Run && !asked.no_log && reported.steps.is_empty() {
+        if asked.check == CheckMode::Run && reported.steps.is_empty() {
             reported
                 .steps
                 .extend(prediction::predicted(&asked, &reported.result));

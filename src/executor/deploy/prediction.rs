@@ -39,7 +39,7 @@ pub(in crate::executor) fn predicted(call: &ModuleCall, result: &Map) -> Option<
 
 fn step(call: &ModuleCall) -> Step {
     let module = call.module.as_str();
-    let (class, undo) = match module {
+    let (class, mut undo) = match module {
         "command" | "shell" | "script" | "raw" => command(call),
         _ if COMPENSATED.contains(&module) => (
             Reversibility::Compensated,
@@ -47,11 +47,14 @@ fn step(call: &ModuleCall) -> Step {
         ),
         _ => (Reversibility::Exact, "put back what was there".to_owned()),
     };
+    let mut about = subject(&call.args);
+    if call.no_log {
+        "(hidden by no_log)".clone_into(&mut about);
+        undo.clear();
+    }
     Step {
         class,
-        what: format!("{module} {}", subject(&call.args))
-            .trim_end()
-            .to_owned(),
+        what: format!("{module} {about}").trim_end().to_owned(),
         undo,
     }
 }
