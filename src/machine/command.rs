@@ -174,6 +174,38 @@ impl Command {
     }
 
     fn spawn(&self, environment: &[(String, String)]) -> io::Result<Child> {
+        let mut command = self.prepare(environment);
+        command
+            .stdin(match self.stdin {
+                Some(_) => Stdio::piped(),
+                None => Stdio::null(),
+            })
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0);
+        with_umask(self.umask, || command.spawn())
+    }
+
+    /// Starts the program with a terminal, which becomes its session's own.
+    pub(super) fn spawn_on_terminal(
+        &self,
+        environment: &[(String, String)],
+        terminal: &std::fs::File,
+    ) -> io::Result<Child> {
+        let words = ["setsid", "-c"].map(OsString::from).into_iter();
+        let in_session = Self {
+            argv: words.chain(self.argv.iter().cloned()).collect(),
+            ..self.clone()
+        };
+        let mut command = in_session.prepare(environment);
+        command
+            .stdin(terminal.try_clone()?)
+            .stdout(terminal.try_clone()?)
+            .stderr(terminal.try_clone()?);
+        with_umask(self.umask, || command.spawn())
+    }
+
+    fn prepare(&self, environment: &[(String, String)]) -> std::process::Command {
         let program = self.find_program(environment);
         #[expect(
             clippy::disallowed_methods,
@@ -184,18 +216,11 @@ impl Command {
             .arg0(self.program())
             .args(self.argv.iter().skip(1))
             .envs(environment.iter().map(|(name, value)| (name, value)))
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .stdin(match self.stdin {
-                Some(_) => Stdio::piped(),
-                None => Stdio::null(),
-            })
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0);
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
         if let Some(directory) = &self.directory {
             command.current_dir(directory);
         }
-        with_umask(self.umask, || command.spawn())
+        command
     }
 
     /// Finds the program as `execvp` does, in the `PATH` that the program itself will see.
@@ -299,7 +324,11 @@ fn check(deadline: Option<Instant>, cancellation: &Cancellation) -> Result<(), R
     }
 }
 
-fn drain(mut stream: impl Read + Send + 'static, number: usize, sender: Sender<(usize, Vec<u8>)>) {
+pub(super) fn drain(
+    mut stream: impl Read + Send + 'static,
+    number: usize,
+    sender: Sender<(usize, Vec<u8>)>,
+) {
     std::thread::spawn(move || {
         let mut buffer = vec![0; 64 * 1024];
         loop {
@@ -368,7 +397,7 @@ impl Cancellation {
         self.0.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn watch(&self, child: &Child) -> Watched<'_> {
+    pub(super) fn watch(&self, child: &Child) -> Watched<'_> {
         self.groups().insert(child.id());
         Watched {
             cancellation: self,
@@ -377,7 +406,7 @@ impl Cancellation {
     }
 }
 
-struct Watched<'a> {
+pub(super) struct Watched<'a> {
     cancellation: &'a Cancellation,
     group: u32,
 }
@@ -388,7 +417,7 @@ impl Drop for Watched<'_> {
     }
 }
 
-fn kill_group(group: u32) {
+pub(super) fn kill_group(group: u32) {
     if let Some(group) = i32::try_from(group).ok().and_then(Pid::from_raw) {
         // Gone already is as good as killed.
         kill_process_group(group, Signal::KILL).ok();

@@ -71,12 +71,20 @@ impl Execution {
 impl Machine {
     /// Runs a program that changes the target; the effect is in the undo log before it starts.
     pub fn execute(&mut self, command: &Command, effect: Effect) -> Result<Execution> {
-        if self.predicted().is_some() {
+        if !self.may_execute(command, effect)? {
             return Ok(Execution::Predicted);
         }
-        let program = command.program().to_owned();
-        self.record(Path::new(&program), effect.into_record())?;
         self.run_program(command).map(Execution::Done)
+    }
+
+    /// Puts the effect into the undo log; tells whether it may come about.
+    pub(super) fn may_execute(&mut self, command: &Command, effect: Effect) -> Result<bool> {
+        if self.predicted().is_some() {
+            return Ok(false);
+        }
+        self.check_cancelled()?;
+        self.record(Path::new(command.program()), effect.into_record())?;
+        Ok(true)
     }
 
     pub(super) fn run_program(&mut self, command: &Command) -> Result<Output> {

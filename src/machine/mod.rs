@@ -24,6 +24,7 @@ mod processes;
 mod query;
 mod selinux;
 mod temporary;
+mod terminal;
 mod tree;
 pub mod undo;
 mod words;
@@ -44,6 +45,7 @@ pub use permissions::symbolic_mode;
 pub use prediction::Prediction;
 pub use processes::{Process, TRANSACTION_VARIABLE, kill_transaction};
 pub use temporary::{TemporaryDir, TemporaryFile, TemporaryProgram};
+pub use terminal::{Conversation, Reply};
 pub use words::split_words;
 pub use write::NewFile;
 

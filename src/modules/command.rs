@@ -300,7 +300,7 @@ fn not_started(invocation: &Invocation, error: MachineError) -> Failure {
 }
 
 /// Returns a time as `str(datetime.now())` writes it: microseconds, unless there are none.
-fn local_time(time: SystemTime) -> String {
+pub(super) fn local_time(time: SystemTime) -> String {
     let Ok(timestamp) = jiff::Timestamp::try_from(time) else {
         return String::new();
     };
@@ -315,7 +315,7 @@ fn local_time(time: SystemTime) -> String {
 }
 
 /// Returns a duration as `str(timedelta)` writes it.
-fn python_timedelta(duration: std::time::Duration) -> String {
+pub(super) fn python_timedelta(duration: std::time::Duration) -> String {
     let seconds = duration.as_secs();
     let days = match seconds / 86_400 {
         0 => String::new(),

@@ -16,9 +16,11 @@ mod copy;
 mod cron;
 mod deb822_repository;
 mod debconf;
+mod dnf;
 mod dpkg_selections;
 mod edit;
 mod encoding;
+mod expect;
 #[cfg(test)]
 mod fake;
 mod file;
@@ -34,11 +36,13 @@ mod http;
 mod ini_file;
 mod init_scripts;
 mod invocation;
+mod iptables;
 mod known_hosts;
 mod lineinfile;
 mod lines;
 mod modprobe;
 mod mount;
+mod mount_facts;
 mod npm;
 mod offer;
 mod os_error;
@@ -57,8 +61,10 @@ mod service_facts;
 mod setup;
 mod slurp;
 mod stat;
+mod subversion;
 mod sysctl;
 mod systemd;
+mod sysvinit;
 mod tempfile;
 #[cfg(test)]
 mod testing;
@@ -120,7 +126,13 @@ const MODULES: &[Module] = &[
     module!(cron, CronArgs),
     module!(deb822_repository, Deb822RepositoryArgs),
     module!(debconf, DebconfArgs),
+    module!(dnf, DnfArgs),
+    Module {
+        name: "dnf5",
+        ..module!(dnf, DnfArgs, run_dnf5)
+    },
     module!(dpkg_selections, DpkgSelectionsArgs),
+    module!(expect, ExpectArgs),
     module!(file, FileArgs),
     module!(find, FindArgs),
     module!(get_url, GetUrlArgs),
@@ -128,8 +140,10 @@ const MODULES: &[Module] = &[
     module!(git, GitArgs),
     module!(group, GroupArgs),
     module!(hostname, HostnameArgs),
+    module!(iptables, IptablesArgs),
     module!(known_hosts, KnownHostsArgs),
     module!(lineinfile, LineinfileArgs),
+    module!(mount_facts, MountFactsArgs),
     module!(package, PackageArgs),
     module!(package_facts, PackageFactsArgs),
     module!(ping, PingArgs),
@@ -143,11 +157,13 @@ const MODULES: &[Module] = &[
     module!(command, ShellArgs, run_shell),
     module!(slurp, SlurpArgs),
     module!(stat, StatArgs),
+    module!(subversion, SubversionArgs),
     module!(systemd, SystemdArgs),
     Module {
         name: "systemd_service",
         ..module!(systemd, SystemdArgs)
     },
+    module!(sysvinit, SysvinitArgs),
     module!(tempfile, TempfileArgs),
     module!(unarchive, UnarchiveArgs),
     module!(uri, UriArgs),

@@ -6,6 +6,7 @@ use crate::machine::Machine;
 use crate::value::Map;
 
 use super::apt::{self, AptArgs};
+use super::dnf::{self, DnfArgs};
 use super::{Failure, ModuleResult};
 
 crate::arguments! {
@@ -20,24 +21,38 @@ crate::arguments! {
     }
 }
 
+/// The programs that give a manager away, and its module.
+const MANAGERS: [(&str, &str); 4] = [
+    ("apt-get", "apt"),
+    ("dnf", "dnf"),
+    ("dnf5", "dnf5"),
+    ("yum", "dnf"),
+];
+
 /// Hands the packages to the manager's module.
 pub(crate) fn run(machine: &mut Machine, args: PackageArgs) -> ModuleResult {
     let wanted = args.r#use.rsplit('.').next().unwrap_or_default();
-    let is_apt = match wanted {
-        "auto" => machine.find_program("apt-get").is_some(),
-        "apt" => true,
+    let manager = match wanted {
+        "auto" => {
+            let manager = MANAGERS
+                .iter()
+                .find(|(program, _)| machine.find_program(program).is_some());
+            let (_, manager) = manager.ok_or_else(|| {
+                Failure::new(
+                    "Could not detect which package manager to use. Try gathering facts or \
+                     setting the \"use\" option.",
+                )
+            })?;
+            manager
+        }
+        "apt" | "dnf" | "dnf5" => wanted,
+        "yum" => "dnf",
         other => {
             return Err(Failure::new(format!(
                 "Could not find a matching action for the \"{other}\" package manager."
             )));
         }
     };
-    if !is_apt {
-        return Err(Failure::new(
-            "Could not detect which package manager to use. Try gathering facts or setting the \
-             \"use\" option.",
-        ));
-    }
     let state = match args.state.as_str() {
         "installed" => "present",
         "removed" => "absent",
@@ -49,7 +64,11 @@ pub(crate) fn run(machine: &mut Machine, args: PackageArgs) -> ModuleResult {
     ]
     .into_iter()
     .collect();
-    apt::run(machine, AptArgs::parse(&given)?)
+    match manager {
+        "dnf" => dnf::run(machine, DnfArgs::parse(&given)?),
+        "dnf5" => dnf::run_dnf5(machine, DnfArgs::parse(&given)?),
+        _ => apt::run(machine, AptArgs::parse(&given)?),
+    }
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod include_vars;
 mod inventory;
 mod pause;
 mod raw;
+mod reboot;
 mod set_stats;
 mod transfer;
 
@@ -153,6 +154,7 @@ static ACTIONS: &[ActionEntry] = &[
     ),
     action!("pause", &pause::PauseArgs::SPEC, pause::run, once),
     action!("raw", &raw::RawArgs::SPEC, raw::run),
+    action!("reboot", &reboot::RebootArgs::SPEC, reboot::run),
     action!("script", transfer::script),
     action!("set_fact", &facts::SET_FACT, facts::set_fact),
     action!("set_stats", &set_stats::SetStatsArgs::SPEC, set_stats::run),

@@ -33,7 +33,7 @@ pub(super) use opening::{NotOpened, join_all, wanted_of};
 pub(super) use participant::{Participant, name_of};
 
 /// Modules that never change their target, so that a target they alone meet takes no part.
-const READERS: [&str; 10] = [
+const READERS: [&str; 11] = [
     "stat",
     "find",
     "slurp",
@@ -44,6 +44,7 @@ const READERS: [&str; 10] = [
     "getent",
     "service_facts",
     "package_facts",
+    "mount_facts",
 ];
 
 /// One transaction.

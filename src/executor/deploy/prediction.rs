@@ -8,9 +8,9 @@ use crate::executor::session::ModuleCall;
 use crate::value::{Map, Value};
 
 /// Modules whose changes are recorded states applied again.
-const COMPENSATED: [&str; 20] = [
-    "apt",
+const COMPENSATED: &[&str] = &[
     "alternatives",
+    "apt",
     "cron",
     "debconf",
     "dnf",
@@ -18,12 +18,14 @@ const COMPENSATED: [&str; 20] = [
     "dpkg_selections",
     "group",
     "hostname",
+    "iptables",
     "modprobe",
     "mount",
     "npm",
     "package",
     "pip",
     "service",
+    "subversion",
     "sysctl",
     "systemd",
     "systemd_service",
@@ -41,7 +43,7 @@ fn step(call: &ModuleCall) -> Step {
     let module = call.module.as_str();
     let (class, mut undo) = match module {
         "command" | "shell" | "script" | "raw" => command(call),
-        _ if COMPENSATED.contains(&module) => (
+        _ if COMPENSATED.contains(&module.rsplit('.').next().unwrap_or(module)) => (
             Reversibility::Compensated,
             "apply the recorded state again".to_owned(),
         ),

@@ -23,6 +23,7 @@ use crate::value::{Map, Value};
 use super::glob::NamePattern;
 use super::{Failure, ModuleResult, Outcome};
 
+pub(super) use mounts::unescape;
 pub(super) use platform::first_qualified;
 
 crate::arguments! {

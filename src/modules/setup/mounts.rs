@@ -74,7 +74,7 @@ fn uuids(to: &mut Gathering<'_>) -> HashMap<String, String> {
 }
 
 /// Undoes the octal escapes of mount tables: `\040` is a blank.
-fn unescape(field: &str) -> String {
+pub(in crate::modules) fn unescape(field: &str) -> String {
     let mut out = String::new();
     let mut rest = field;
     while let Some((before, after)) = rest.split_once('\\') {
