@@ -12,20 +12,31 @@ use crate::error::{EXIT_OK, Error, Result};
 use crate::playbook::{FileKind, Files};
 use crate::source::SourceFile;
 use crate::value::{Map, Value};
-use crate::yaml;
+use crate::yaml::{self, MultiLine, YamlStyle};
 
 /// The name errors show for the play that is made of the command line.
 pub(super) const PLAY: &str = "<ad hoc>";
+
+/// As a playbook would be written: an error shows the line that it is about.
+const LAID_OUT: YamlStyle = YamlStyle {
+    indent: 2,
+    width: usize::MAX,
+    sort_keys: false,
+    default_flow_style: Some(false),
+    explicit_start: false,
+    explicit_end: false,
+    allow_unicode: true,
+    multi_line: MultiLine::Quoted,
+};
 
 /// Runs the module, or lists the hosts it would run on.
 pub(super) fn run(args: &RunArgs, prepared: &Preparation) -> Result<u8, Vec<Error>> {
     if args.hosts.list_hosts {
         return list_hosts(args, prepared).map_err(|error| vec![error]);
     }
-    let text = serde_json::to_string(&play_of(args).map_err(|error| vec![error])?)
-        .map_err(|error| vec![Error::usage("the play cannot be written").caused_by(error)])?;
+    let play = play_of(args).map_err(|error| vec![error])?;
     let files = AdHoc {
-        play: SourceFile::new(PLAY, text),
+        play: SourceFile::new(PLAY, yaml::to_yaml(&play, &LAID_OUT)),
         files: Arc::clone(&prepared.files) as _,
     };
     let command = CommandOptions {

@@ -38,7 +38,13 @@ impl MinimalReporter {
         let map = result.result.as_map().cloned().unwrap_or_default();
         self.diff(&map, result.diff, streams)?;
         let action = result.task.action.rsplit('.').next().unwrap_or_default();
-        let is_text = TEXT_ACTIONS.contains(&action) && map.contains_key("rc");
+        let beside = match result.status {
+            Status::Failed | Status::Ignored => Some("module_stderr"),
+            Status::Ok | Status::Changed => Some("ansible_job_id"),
+            Status::Skipped | Status::Unreachable | Status::IgnoredUnreachable => None,
+        };
+        let is_text = TEXT_ACTIONS.contains(&action)
+            && beside.is_some_and(|is_no_command| !map.contains_key(is_no_command));
         let host = &result.host;
         let text = match (result.status, is_text, self.one_line) {
             (Status::Skipped, ..) => format!("{host} | SKIPPED"),
@@ -109,10 +115,15 @@ fn field(map: &Map, name: &str) -> String {
     map.get(name).map(Value::to_string).unwrap_or_default()
 }
 
+/// Returns the exit status, -1 where no program ran.
+fn status(map: &Map) -> String {
+    map.get("rc").unwrap_or(&Value::from(-1)).to_string()
+}
+
 fn text_block(host: &str, word: &str, map: &Map) -> String {
     format!(
         "{host} | {word} | rc={} >>\n{}{}{}",
-        field(map, "rc"),
+        status(map),
         field(map, "stdout"),
         field(map, "stderr"),
         field(map, "msg"),
@@ -127,7 +138,7 @@ fn text_line(host: &str, word: &str, map: &Map) -> String {
     };
     format!(
         "{host} | {word} | rc={} | (stdout) {}{stderr}",
-        field(map, "rc"),
+        status(map),
         escaped("stdout")
     )
 }
@@ -170,6 +181,28 @@ mod tests {
             Status::Changed,
             json,
             "web1 | CHANGED | rc=0 | (stdout) a\\nb\n",
+        );
+    }
+
+    #[test]
+    fn a_command_that_never_ran_shows_why_as_text() {
+        check(
+            false,
+            "command",
+            Status::Failed,
+            r#"{"changed":false,"msg":"'x' is undefined"}"#,
+            "web1 | FAILED | rc=-1 >>\n'x' is undefined\n",
+        );
+    }
+
+    #[test]
+    fn a_command_on_a_lost_host_shows_its_result_as_json() {
+        check(
+            true,
+            "command",
+            Status::Unreachable,
+            r#"{"changed":false,"msg":"no answer"}"#,
+            "web1 | UNREACHABLE! => {\"changed\": false, \"msg\": \"no answer\"}\n",
         );
     }
 

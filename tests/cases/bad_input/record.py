@@ -30,6 +30,8 @@ CASES = {
     "missing_vault_password": f"{PLAY} vaulted/site.yml",
     "missing_vault_password_file": f"{PLAY} --vault-password-file absent vaulted/site.yml",
     "bad_extra_vars": f"{PLAY} -e greeting good/site.yml",
+    "ad_hoc_unknown_module": "backstay run -i hosts all -m tempalte -a src=a",
+    "ad_hoc_undefined_variable": "backstay run -i hosts all -m shell -a touch~{{home}}",
     "unknown_start_at_task": f"{PLAY} --start-at-task nosuch good/site.yml",
 } | {
     f"inventory_{name}{suffix}": f"{setting}backstay run -i inventories/{source} all -m ping"
@@ -48,6 +50,7 @@ DIFFERS = {
     "template_syntax": "known before a host is touched",
     "unknown_filter": "known before a host is touched",
     "unknown_option": "known before a host is touched",
+    "ad_hoc_unknown_module": "known before a host is touched",
     "bad_extra_vars": "ansible-core ignores what is no variable",
     "unknown_start_at_task": "ansible-core tells the error and ends with 0",
 }
