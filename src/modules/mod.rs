@@ -25,6 +25,7 @@ mod expect;
 mod fake;
 mod file;
 mod find;
+mod firewalld;
 mod fragments;
 mod get_url;
 mod getent;
@@ -56,6 +57,8 @@ mod replace;
 mod rpm_key;
 mod script;
 mod seboolean;
+mod sefcontext;
+mod seport;
 mod service;
 mod service_facts;
 mod setup;
@@ -69,6 +72,7 @@ mod tempfile;
 #[cfg(test)]
 mod testing;
 mod tool;
+mod ufw;
 mod unarchive;
 mod unchecked;
 mod uri;
@@ -109,6 +113,7 @@ macro_rules! module {
 /// All modules, in alphabetical order.
 const MODULES: &[Module] = &[
     module!(authorized_key, AuthorizedKeyArgs),
+    module!(firewalld, FirewalldArgs),
     module!(mount, MountArgs),
     module!(seboolean, SebooleanArgs),
     module!(sysctl, SysctlArgs),
@@ -122,6 +127,9 @@ const MODULES: &[Module] = &[
     module!(ini_file, IniFileArgs),
     module!(modprobe, ModprobeArgs),
     module!(npm, NpmArgs),
+    module!(sefcontext, SefcontextArgs),
+    module!(seport, SeportArgs),
+    module!(ufw, UfwArgs),
     module!(copy, CopyArgs),
     module!(cron, CronArgs),
     module!(deb822_repository, Deb822RepositoryArgs),

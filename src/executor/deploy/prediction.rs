@@ -16,6 +16,7 @@ const COMPENSATED: &[&str] = &[
     "dnf",
     "dnf5",
     "dpkg_selections",
+    "firewalld",
     "group",
     "hostname",
     "iptables",
@@ -24,12 +25,15 @@ const COMPENSATED: &[&str] = &[
     "npm",
     "package",
     "pip",
+    "sefcontext",
+    "seport",
     "service",
     "subversion",
     "sysctl",
     "systemd",
     "systemd_service",
     "sysvinit",
+    "ufw",
     "user",
 ];
 
