@@ -1,200 +1,9 @@
-"""Deploys on real hosts: whatever dies, every host is all old or all new, and the exit code says which.
+"""Deploys on real hosts: whatever dies, every host is all old or all new, and the exit code says which."""
 
-A host is looked at whole: content, owner, mode, times, attributes and links of its files, what its
-service is and runs with, and that nothing of a transaction is left.
-"""
+import json
 
-import shlex
-import tarfile
-import time
-
-from lab import Engine, promise_of_backstay
-
-HOSTS = ("h1", "h2", "h3")
-
-# Where the application is, and where a deploy has no business to leave anything.
-PLACES = ["/etc", "/srv", "/opt", "/home", "/root", "/usr/local", "/var/spool", "/var/tmp", "/tmp"]
-
-LOOK = """
-import hashlib, os, subprocess, sys
-skipped = ("/root/.cache", "/root/.ansible", "/etc/passwd-", "/etc/shadow-", "/etc/group-", "/etc/gshadow-", "/etc/subuid-", "/etc/subgid-", "/srv/gate")
-skipped += tuple(f"/home/{name}/{own}" for name in os.listdir("/home") for own in (".cache", ".local"))
-names_of = {}
-def told(path):
-    stat = os.lstat(path)
-    label = [stat.st_mode, stat.st_uid, stat.st_gid]
-    if os.path.islink(path):
-        return [*label, os.readlink(path)]
-    label += [(name, os.getxattr(path, name).hex()) for name in sorted(os.listxattr(path))]
-    if not os.path.isfile(path):
-        return label
-    # These are written by others' programs, also when they are put back.
-    time = None if path in ("/etc/passwd", "/etc/shadow", "/etc/group", "/etc/gshadow") else stat.st_mtime_ns
-    return [*label, names_of[stat.st_ino], time, hashlib.sha256(open(path, "rb").read()).hexdigest()]
-paths = []
-for place in sys.argv[1:]:
-    for directory, names, files in os.walk(place):
-        names[:] = sorted(name for name in names if os.path.join(directory, name) not in skipped and not name.startswith("systemd-private-"))
-        paths += [path for name in sorted(names + files) if (path := os.path.join(directory, name)) not in skipped]
-for path in paths:
-    names_of.setdefault(os.lstat(path).st_ino, []).append(path)
-for path in paths:
-    print(path, told(path))
-for command in (
-    "systemctl show -P ActiveState -P UnitFileState -P NeedDaemonReload shop.service",
-    "systemctl is-active -q shop && cat /run/shop.running",
-    "getent passwd | sort",
-    "getent group | sort",
-):
-    print(command, subprocess.run(command, shell=True, capture_output=True, text=True).stdout)
-"""
-
-# Nothing of a transaction runs, is mounted to be run at boot, or is locked.
-IDLE = (
-    "! grep -lqs BACKSTAY_TRANSACTION= /proc/[0-9]*/environ"
-    " && ! ls -l /proc/[0-9]*/exe 2>/dev/null | grep -q 'backstay'"
-    " && ! systemctl list-units --state=active,activating --plain --no-legend 'backstay-*' | grep -q ."
-    " && ! test -e /etc/systemd/system/backstay-recover.service"
-    " && ! test -e /etc/cron.d/backstay-recover"
-    " && ! ls /var/lib/backstay/transactions/*/socket 2>/dev/null | grep -q ."
-)
-
-RELEASE = """
-    - hosts: {hosts}
-      gather_facts: false
-      tasks:
-        - user: {{name: shop, system: true, create_home: false, home: /srv/shop}}
-        - file: {{path: "/srv/shop/releases/{{{{ release }}}}", state: directory, mode: "0755"}}
-        - unarchive: {{src: "{work}/release.tar", dest: "/srv/shop/releases/{{{{ release }}}}", owner: shop}}
-        - copy: {{dest: /etc/shop.conf, content: "release {{{{ release }}}}\\n", mode: "0640", group: shop}}
-          notify: Restart
-        - lineinfile: {{path: /etc/shop.list, line: "release {{{{ release }}}}"}}
-        - file: {{path: /srv/shop/old, state: absent}}
-        - file: {{src: "releases/{{{{ release }}}}", dest: /srv/shop/current, state: link}}
-        - copy:
-            dest: /etc/systemd/system/shop.service
-            content: |
-              [Unit]
-              Description=release {{{{ release }}}}
-              [Service]
-              ExecStart=/bin/sh -c 'cp /etc/shop.conf /run/shop.running; exec sleep infinity'
-              [Install]
-              WantedBy=multi-user.target
-          notify: Restart
-        - systemd_service: {{name: shop, state: started, enabled: true, daemon_reload: true}}
-        - meta: flush_handlers
-        - name: Wait at the gate
-          wait_for: {{path: /srv/gate, timeout: 100}}
-          when: gate is defined
-        - command: grep -x "release {{{{ release }}}}" /run/shop.running
-          changed_when: false
-          register: running
-          until: running is success
-          retries: 100
-          delay: 0.1
-          tags: [backstay_health]
-        - name: Check its health
-          command: test "{{{{ sick | default('none') }}}}" != "{{{{ inventory_hostname }}}}"
-          changed_when: false
-      handlers:
-        - name: Restart
-          systemd_service: {{name: shop, state: restarted, daemon_reload: true}}
-"""
-
-# What a host has before anything is deployed to it.
-PLANTED = (
-    "pkill -KILL -f 'guardian [-]-directory'; rm -f /etc/systemd/system/backstay-recover.service /etc/systemd/system/*.wants/backstay-recover.service;"
-    "systemctl disable -q --now shop 2>/dev/null; rm -rf /srv/shop /srv/gate /etc/shop.* /etc/systemd/system/shop.service /run/shop.running /var/lib/backstay;"
-    " systemctl daemon-reload; userdel shop 2>/dev/null; set -e;"
-    " mkdir -p /srv/shop/old/deep; echo old >/srv/shop/old/deep/file; chown -R 7:7 /srv/shop/old; chmod 4750 /srv/shop/old/deep/file;"
-    " printf 'one\\ntwo\\n' >/etc/shop.list; chmod 604 /etc/shop.list; chown 5:6 /etc/shop.list; setfacl -m u:9:r /etc/shop.list; ln /etc/shop.list /etc/shop.twin;"
-    " python3 -c 'import os; os.setxattr(\"/etc/shop.list\", \"user.note\", b\"kept\")'"
-)
-
-
-class Shop:
-    """Three hosts with an application, and ways to deploy to it."""
-
-    def __init__(self, trial, hosts=HOSTS, names=None):
-        self.trial = trial
-        self.lab = trial.lab
-        self.hosts = hosts
-        self.names = names or hosts
-        for host in hosts:
-            self.lab.shell(host, PLANTED)
-            self.lab.wait_until(host, IDLE)
-        with tarfile.open(trial.work / "release.tar", "w") as archive:
-            for name in ["bin/app", "share/text"]:
-                trial.file(f"files/{name}", name)
-            archive.add(trial.work / "files", arcname=".")
-        self.playbook = trial.file("release.yml", RELEASE.format(hosts=",".join(self.names), work=trial.work))
-
-    def start(self, *arguments, release="1", lease=8, inventory=None):
-        """Starts to deploy a release."""
-        options = ["-i", inventory or self.lab.inventory, "--lease", lease, "-e", f"release={release}"]
-        return self.trial.run(self.playbook, *options, *arguments, engine=self.engine("deploy"))
-
-    def deploy(self, *arguments, **options):
-        return self.start(*arguments, **options).finish()
-
-    def ask(self, command, *arguments, inventory=None):
-        """Runs another command over the shop's hosts."""
-        return self.trial.run(",".join(self.names), "-i", inventory or self.lab.inventory, *arguments, engine=self.engine(command)).finish()
-
-    def engine(self, command):
-        return Engine("backstay", [self.trial.engine.command[0], command])
-
-    def standing(self, *arguments, **options):
-        """A deploy that waits at its gate on every host, everything before it done."""
-        running = self.start("-e", "gate=shut", *arguments, **options)
-        for host in self.hosts:
-            self.lab.wait_until(host, "test -e /run/shop.running && grep -x 'release {}' /run/shop.running".format(options.get("release", "1")))
-        return running
-
-    def open_gate(self):
-        for host in self.hosts:
-            self.lab.shell(host, "touch /srv/gate")
-
-    def look(self):
-        looking = f"python3 -c {shlex.quote(LOOK)} {' '.join(PLACES)}"
-        return {host: self.lab.shell(host, looking) for host in self.hosts}
-
-    def is_idle(self):
-        for host in self.hosts:
-            self.lab.wait_until(host, IDLE)
-
-    def comes_back(self, before, seconds=60):
-        """Waits until every host looks as before, and nothing of the transaction is left."""
-        deadline = time.monotonic() + seconds
-        while True:
-            now = self.look()
-            if now == before:
-                break
-            if time.monotonic() > deadline:
-                self.same(before, now)
-            time.sleep(0.5)
-        self.is_idle()
-
-    def same(self, before, now):
-        wrong = []
-        for host in self.hosts:
-            old, new = before[host].splitlines(), now[host].splitlines()
-            wrong += [f"{host} -{line}" for line in old if line not in new] + [f"{host} +{line}" for line in new if line not in old]
-        assert not wrong, "the hosts differ:\n" + "\n".join(wrong[:40])
-
-    def is_as(self, before):
-        self.is_idle()
-        self.same(before, self.look())
-
-
-def last_line(played):
-    return played.out.rstrip().splitlines()[-1]
-
-
-def ends(played, status, line):
-    played.exits(status)
-    assert last_line(played).startswith(line), played.told(f"the last line is not {line}")
-    return played
+from lab import Cable, promise_of_backstay
+from shop import HOSTS, Shop, ends, shop_with_a_release
 
 
 @promise_of_backstay
@@ -225,14 +34,6 @@ def a_failed_health_check_on_one_host_puts_every_host_back(trial):
     ends(shop.deploy("-e", "sick=h3", release="2"), 20, "rolled back: all 3 hosts are as before")
     shop.is_as(first)
     ends(shop.deploy(release="2"), 0, "committed on 3 hosts")
-
-
-def shop_with_a_release(trial, **options):
-    """A shop where release 1 stands, and how its hosts look."""
-    shop = Shop(trial, **options)
-    ends(shop.deploy(), 0, f"committed on {len(shop.hosts)} host")
-    shop.is_idle()
-    return shop, shop.look()
 
 
 @promise_of_backstay
@@ -280,3 +81,267 @@ def a_killed_session_is_taken_up_again_and_the_deploy_goes_on(trial):
         ends(running.finish().says("the connection was lost"), 0, "committed on 3 hosts")
     shop.is_idle()
     assert all("release 2" in host for host in shop.look().values())
+
+
+@promise_of_backstay
+def a_host_that_loses_power_is_recovered_by_its_boot_while_nobody_else_is_there(trial):
+    shop, first = shop_with_a_release(trial)
+    with shop.standing(release="2", lease=600) as running:
+        assert trial.lab.holds("h2", "test -e /etc/systemd/system/multi-user.target.wants/backstay-recover.service")
+        running.process.kill()
+        trial.lab.reset("h2")
+        # Nobody but the boot: the others' lease is long, and it is only their grace that ends.
+        shop.comes_back({"h2": first["h2"]})
+        trial.lab.shell("h1", "pkill -KILL -f 'guardian [-]-directory'")
+        trial.lab.shell("h3", "pkill -KILL -f 'guardian [-]-directory'")
+    shop.ask("status")
+    shop.comes_back(first)
+
+
+@promise_of_backstay
+def a_host_that_reboots_under_a_deploy_has_everybody_put_back(trial):
+    shop, first = shop_with_a_release(trial)
+    with shop.standing(release="2", lease=30) as running:
+        trial.lab.reset("h2")
+        shop.open_gate()
+        ends(running.finish(), 20, "rolled back: all 3 hosts are as before")
+    shop.is_as(first)
+
+
+def cabled(trial, cable):
+    """A shop whose second host is reached over a cable."""
+    own = trial.lab.known_hosts.read_text().replace(f"[{trial.lab.address('h2')}]:2222", f"[127.0.0.1]:{cable.port}")
+    known = trial.known(trial.file("known", own))
+    line = trial.host("cabled", ansible_host="127.0.0.1", ansible_port=cable.port, ansible_ssh_common_args=known)
+    return shop_with_a_release(trial, names=("h1", "cabled", "h3"), inventory=line)
+
+
+@promise_of_backstay
+def a_host_that_falls_silent_undoes_by_itself_and_so_do_the_others(trial):
+    """Both ways, and only on the way back."""
+    for there, back in ((True, True), (False, True)):
+        with Cable(trial.lab.address("h2")) as cable:
+            shop, first = cabled(trial, cable)
+            with shop.standing(release="2", lease=5) as running:
+                cable.cut(there, back)
+                shop.open_gate()
+                ends(running.finish(), 22, "IN DOUBT: rolled back on h1, h3; unknown on cabled")
+                shop.comes_back(first)
+            cable.mend()
+            shop.ask("recover").exits(0)
+            shop.ask("status").exits(0)
+            shop.is_as(first)
+
+
+@promise_of_backstay
+def a_silence_shorter_than_the_lease_costs_nothing(trial):
+    with Cable(trial.lab.address("h2")) as cable:
+        shop, _ = cabled(trial, cable)
+        with shop.standing(release="2", lease=40) as running:
+            cable.cut()
+            shop.open_gate()
+            trial.lab.wait_until("h2", "grep -q '\"name\":\"wait_for\"' /var/lib/backstay/transactions/*/journal")
+            cable.mend()
+            ends(running.finish(), 0, "committed on 3 hosts")
+        shop.is_idle()
+        assert all("release 2" in host for host in shop.look().values())
+
+
+@promise_of_backstay
+def a_disk_that_is_full_on_one_host_puts_every_host_back(trial):
+    (trial.work / "large").write_bytes(b"x" * 1024 * 1024)
+    lab = trial.lab
+    lab.shell("h2", "mkdir -p /opt/small && mount -t tmpfs -o size=128k tmpfs /opt/small && echo old >/opt/small/file")
+    try:
+        shop, first = shop_with_a_release(trial)
+        shop.then(f"copy: {{src: {trial.work}/large, dest: '{{{{ \"/opt/small/file\" if inventory_hostname == \"h2\" else \"/opt/large\" }}}}'}}")
+        ends(shop.deploy(release="2").says("(?i)no space left on device"), 20, "rolled back: all 3 hosts are as before")
+        shop.is_as(first)
+    finally:
+        lab.shell("h2", "umount /opt/small && rmdir /opt/small")
+
+
+@promise_of_backstay
+def a_state_directory_that_fills_up_fails_the_host_and_every_host_is_put_back(trial):
+    lab = trial.lab
+    shop = Shop(trial)
+    lab.shell("h2", "mkdir -p /var/lib/backstay && mount -t tmpfs -o size=40m,mode=700 tmpfs /var/lib/backstay")
+    try:
+        ends(shop.deploy(), 0, "committed on 3 hosts")
+        shop.is_idle()
+        first = shop.look()
+        # The journal has some room of its own, and results go there.
+        shop.then("{shell: head -c 3000000 /dev/zero | tr '\\0' x, changed_when: false}", "copy: {dest: /etc/shop.more, content: more}")
+        with shop.standing(release="2") as running:
+            lab.holds("h2", "dd if=/dev/zero of=/var/lib/backstay/full bs=64k status=none")
+            shop.open_gate()
+            played = running.finish().exits(20).says("(?i)no space left on device")
+        lab.shell("h2", "rm /var/lib/backstay/full")
+        shop.is_as(first)
+        # One that is too small is refused before anything is changed.
+        lab.shell("h2", "dd if=/dev/zero of=/var/lib/backstay/full bs=1M count=25 status=none")
+        shop.deploy(release="2").exits(1).says("to be undone safely")
+        lab.shell("h2", "rm /var/lib/backstay/full")
+        shop.is_as(first)
+    finally:
+        lab.shell("h2", "umount /var/lib/backstay")
+
+
+@promise_of_backstay
+def an_open_file_system_that_becomes_read_only_is_told_as_stuck_and_recovered_later(trial):
+    lab = trial.lab
+    lab.shell("h2", "mkdir -p /opt/own && mount -t tmpfs tmpfs /opt/own && echo old >/opt/own/file")
+    try:
+        shop = Shop(trial)
+        gate = "    - name: Wait at the gate"
+        text = shop.playbook.read_text()
+        shop.playbook.write_text(text.replace(gate, "    - copy: {dest: /opt/own/file, content: new}\n" + gate))
+        for host in ("h1", "h3"):
+            lab.shell(host, "mkdir /opt/own && echo old >/opt/own/file")
+        old = shop.look()
+        with shop.standing("-e", "sick=h1") as running:
+            lab.shell("h2", "mount -o remount,ro /opt/own")
+            shop.open_gate()
+            played = ends(running.finish(), 21, "STUCK: rolled back except for 1 thing on h2")
+            played.says("/opt/own/file.*[Rr]ead-only file system")
+        assert lab.shell("h2", "cat /opt/own/file") == "new"
+        shop.ask("status").exits(21).says("/opt/own/file")
+        shop.ask("recover").exits(21)
+        lab.shell("h2", "mount -o remount,rw /opt/own")
+        shop.ask("recover").exits(0)
+        shop.ask("status").exits(0)
+        shop.is_as(old)
+    finally:
+        lab.shell("h2", "umount /opt/own")
+        for host in HOSTS:
+            lab.shell(host, "rm -r /opt/own")
+
+
+@promise_of_backstay
+def what_others_changed_after_a_deploy_is_saved_and_told_before_the_old_comes_back(trial):
+    shop, first = shop_with_a_release(trial)
+    with shop.standing("-e", "sick=h1", release="2") as running:
+        trial.lab.shell("h2", "echo theirs >>/etc/shop.conf")
+        shop.open_gate()
+        ends(running.finish().says("/etc/shop.conf"), 20, "rolled back: all 3 hosts are as before")
+    shop.is_as(first)
+    told = json.loads(shop.ask("history", "--json").out)
+    newest = next(host for host in told if host["name"] == "h2")["transactions"][0]
+    assert [drift["path"] for drift in newest["drift"]] == ["/etc/shop.conf"], newest
+    saved = newest["drift"][0]["saved"]
+    assert trial.lab.shell("h2", f"cat {saved}") == "release 2\ntheirs\n"
+
+
+# A host that can be reached no more, in ways that only a fresh login notices.
+LOCKED_OUT = {
+    "sshd": [
+        "copy: {dest: /etc/ssh/sshd_config.d/00-shop.conf, content: \"DenyUsers *\\n\"}",
+        "systemd_service: {name: ssh, state: restarted}",
+    ],
+    "keys": ["copy: {dest: /root/.ssh/authorized_keys, content: \"nobody\\n\"}"],
+}
+
+
+@promise_of_backstay
+def a_change_that_locks_us_out_is_undone(trial):
+    lab = trial.lab
+    for what, tasks in LOCKED_OUT.items():
+        shop, first = shop_with_a_release(trial)
+        text = shop.playbook.read_text()
+        shop.then(*[f"{{{task}, when: inventory_hostname == 'h2'}}" for task in tasks])
+        played = shop.deploy(release="2", lease=10)
+        ends(played, 20, "rolled back: all 3 hosts are as before")
+        shop.playbook.write_text(text)
+        lab.wait_until("h2", "true")
+        shop.is_as(first)
+
+
+@promise_of_backstay
+def sudo_rights_that_a_deploy_takes_away_are_given_back(trial):
+    shop, first = shop_with_a_release(trial, names=("h1-deploy", "h2-deploy", "h3-deploy"))
+    shop.then("{file: {path: /etc/sudoers.d/lab, state: absent}, when: inventory_hostname == 'h2-deploy'}")
+    ends(shop.deploy(release="2", lease=10), 20, "rolled back: all 3 hosts are as before")
+    shop.is_as(first)
+
+
+OWN = """
+    - hosts: h4-plain
+      gather_facts: false
+      tasks:
+        - file: {path: ~/app, state: directory}
+        - copy: {dest: ~/app/config, content: "release {{ release }}\n", mode: "0600"}
+        - file: {path: ~/app/old, state: absent}
+        - file: {src: config, dest: ~/app/current, state: link}
+        - wait_for: {path: /home/plain/.cache/gate, timeout: 100}
+          when: gate is defined
+"""
+OWN_PLANTED = (
+    "pkill -KILL -u plain; rm -rf /var/lib/backstay; cd /home/plain && rm -rf app .cache/gate .local/state/backstay .config; crontab -r -u plain 2>/dev/null;"
+    " mkdir -p app/old && echo old >app/old/file && echo 0 >app/config && chown -R plain: app"
+)
+OWN_IDLE = "! pgrep -u plain -f 'guardian|backstay' && ! crontab -l -u plain 2>/dev/null | grep -q backstay && ! find /home/plain/.config -name 'backstay*' 2>/dev/null | grep -q ."
+
+
+def own_shop(trial):
+    """An application of a user without rights, on the one host that has cron."""
+    lab = trial.lab
+    if not lab.holds("h4", "command -v crontab"):
+        lab.shell("h4", "apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq cron")
+    shop = Shop(trial, hosts=("h4",), names=("h4-plain",), planted=OWN_PLANTED)
+    shop.playbook = trial.file("own.yml", OWN)
+    return shop
+
+
+def own_standing(shop, *arguments, **options):
+    running = shop.start("-e", "gate=shut", *arguments, **options)
+    shop.lab.wait_until("h4", "test -L /home/plain/app/current")
+    return running
+
+
+@promise_of_backstay
+def a_user_without_rights_deploys_and_the_dead_runner_is_undone(trial):
+    shop = own_shop(trial)
+    old = shop.look()
+    with own_standing(shop) as running:
+        assert trial.lab.holds("h4", "crontab -l -u plain | grep -q '^@reboot /home/plain/.*recover-local'")
+        running.process.kill()
+        shop.comes_back(old)
+    trial.lab.wait_until("h4", OWN_IDLE)
+    ends(shop.deploy(), 0, "committed on 1 host")
+    trial.lab.wait_until("h4", OWN_IDLE)
+
+
+@promise_of_backstay
+def a_user_without_rights_is_recovered_by_cron_when_the_host_boots(trial):
+    shop = own_shop(trial)
+    old = shop.look()
+    with own_standing(shop, lease=600) as running:
+        running.process.kill()
+        trial.lab.reset("h4")
+        shop.comes_back(old)
+    trial.lab.wait_until("h4", OWN_IDLE)
+
+
+@promise_of_backstay
+def where_logouts_kill_the_guardian_of_root_lives_on_and_a_user_is_warned(trial):
+    lab = trial.lab
+    lab.shell("h4", "DEBIAN_FRONTEND=noninteractive apt-get install -y -qq libpam-systemd")
+    lab.shell("h4", "mkdir -p /etc/systemd/logind.conf.d && printf '[Login]\\nKillUserProcesses=yes\\nKillExcludeUsers=\\n' >/etc/systemd/logind.conf.d/kill.conf && systemctl restart systemd-logind")
+    try:
+        shop, first = shop_with_a_release(trial, hosts=("h4",), names=("h4-deploy",))
+        with shop.standing(release="2") as running:
+            assert lab.holds("h4", "loginctl --no-legend list-sessions | grep -q deploy")
+            running.process.kill()
+            shop.comes_back(first)
+        shop = own_shop(trial)
+        old = shop.look()
+        with own_standing(shop) as running:
+            running.process.kill()
+            lab.wait_until("h4", "! pgrep -u plain")
+            # Nobody is left to undo it; the next contact does.
+            told = running.finish()
+            assert "loginctl enable-linger plain" in told.err + told.out, told.told("no warning")
+        shop.ask("status").exits(0)
+        shop.comes_back(old)
+    finally:
+        lab.shell("h4", "rm /etc/systemd/logind.conf.d/kill.conf && systemctl restart systemd-logind")

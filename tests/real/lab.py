@@ -8,8 +8,10 @@ import difflib
 import json
 import os
 import re
+import socket
 import subprocess
 import textwrap
+import threading
 import time
 from pathlib import Path
 
@@ -56,6 +58,10 @@ class Lab:
         """Replaces a host by a new one."""
         self._hosts("down", host)
         self.up()
+
+    def reset(self, host):
+        """Takes the power from a host and boots it again; returns when it lets root in."""
+        self._hosts("reset", host)
 
     @property
     def secret(self):
@@ -214,6 +220,61 @@ class Running:
         finally:
             self.process.kill()
         return Played(self.command, self.process.returncode, out, err)
+
+
+class Cable:
+    """A way to a host that can be cut: a port of this machine, forwarded to the host's sshd."""
+
+    def __init__(self, address):
+        self.target = (address, 2222)
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        # What is set passes; what is not is held back, and no end is told.
+        self.there, self.back = threading.Event(), threading.Event()
+        self.mend()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.listener.close()
+        self.mend()
+
+    def cut(self, there=True, back=True):
+        """Holds back what goes to the host, what comes back from it, or both."""
+        for direction, cut in ((self.there, there), (self.back, back)):
+            if cut:
+                direction.clear()
+
+    def mend(self):
+        self.there.set()
+        self.back.set()
+
+    def _accept(self):
+        while True:
+            try:
+                near, _ = self.listener.accept()
+            except OSError:
+                return
+            far = socket.create_connection(self.target)
+            for source, sink, passes in ((near, far, self.there), (far, near, self.back)):
+                threading.Thread(target=self._carry, args=(source, sink, passes), daemon=True).start()
+
+    @staticmethod
+    def _carry(source, sink, passes):
+        try:
+            while data := source.recv(65536):
+                passes.wait()
+                sink.sendall(data)
+        except OSError:
+            pass
+        passes.wait()
+        for end in (source, sink):
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
 
 
 class Played:

@@ -23,8 +23,8 @@ pub enum LogError {
     },
     /// An entry that cannot be written or understood.
     Entry(String),
-    /// An earlier write failed: nothing more is written.
-    Poisoned,
+    /// An earlier write failed, for this reason: nothing more is written.
+    Poisoned(String),
     /// Another process writes this journal.
     Busy,
     /// There is no such transaction, savepoint or generation.
@@ -53,7 +53,7 @@ impl fmt::Display for LogError {
             ),
             Self::Damaged { at } => write!(f, "the journal is damaged at byte {at}"),
             Self::Entry(why) => write!(f, "an entry of the journal is wrong: {why}"),
-            Self::Poisoned => f.write_str("an earlier write to the journal failed"),
+            Self::Poisoned(why) => write!(f, "an earlier write to the journal failed: {why}"),
             Self::Busy => f.write_str("another process writes the journal"),
             Self::Unknown(what) => write!(f, "there is no {what}"),
         }

@@ -28,7 +28,8 @@ pub struct FileLog {
     count: u64,
     allocated: u64,
     shelves: Shelves,
-    poisoned: bool,
+    /// Why nothing more is written.
+    poison: Option<String>,
 }
 
 impl FileLog {
@@ -87,7 +88,7 @@ impl FileLog {
             length: 0,
             count: 0,
             allocated: 0,
-            poisoned: false,
+            poison: None,
         })
     }
 
@@ -139,9 +140,7 @@ impl FileLog {
     }
 
     fn write(&mut self, entry: &Entry, durable: bool) -> Result<u64, LogError> {
-        if self.poisoned {
-            return Err(LogError::Poisoned);
-        }
+        self.check()?;
         let (record, chain) = format::encode(entry, &self.chain)?;
         if matches!(entry, Entry::Undo { .. }) {
             let reserved = self.reserve();
@@ -164,8 +163,15 @@ impl FileLog {
         Ok(self.count - 1)
     }
 
+    fn check(&self) -> Result<(), LogError> {
+        match &self.poison {
+            Some(why) => Err(LogError::Poisoned(why.clone())),
+            None => Ok(()),
+        }
+    }
+
     fn poison(&mut self, error: io::Error) -> LogError {
-        self.poisoned = true;
+        self.poison = Some(error.to_string());
         LogError::io(&self.directory.join(JOURNAL), error)
     }
 
@@ -202,9 +208,7 @@ impl UndoLog for FileLog {
     }
 
     fn shelve(&mut self, near: &Path) -> io::Result<Option<PathBuf>> {
-        if self.poisoned {
-            return Err(LogError::Poisoned.into());
-        }
+        self.check()?;
         Ok(Some(self.fresh(near, "")?))
     }
 }
