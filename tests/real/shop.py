@@ -41,7 +41,7 @@ try:
         names_of.setdefault(os.lstat(path).st_ino, []).append(path)
     for path in paths:
         print(path, told(path))
-except FileNotFoundError as error:
+except (FileNotFoundError, KeyError) as error:
     # It is being undone at this moment.
     print(error)
 for command in (

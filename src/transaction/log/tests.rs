@@ -232,7 +232,10 @@ fn nothing_is_written_after_a_write_that_failed() {
     );
     log.swap_file(file);
     let error = UndoLog::append(&mut log, record("/srv/shop")).unwrap_err();
-    assert_eq!(error.to_string(), "an earlier write to the journal failed");
+    assert_eq!(
+        error.to_string(),
+        "an earlier write to the journal failed: Bad file descriptor (os error 9)"
+    );
     assert!(log.shelve(&directory).is_err());
     assert_eq!(read(&directory).unwrap().entries().len(), 1);
 }
