@@ -37,6 +37,7 @@ pub(super) fn run(
     args: &ConfigArgs,
     config: &Config,
     surroundings: &Surroundings,
+    heading: &str,
     out: &mut dyn Write,
 ) -> Result<u8, Vec<Error>> {
     let text = match &args.action {
@@ -49,7 +50,7 @@ pub(super) fn run(
         ConfigAction::View { .. } => match config_text(config)? {
             Some(text) => text,
             None => {
-                super::fail(&[Error::usage("there is no configuration file")]);
+                super::fail(&[Error::usage("there is no configuration file")], heading);
                 return Ok(EXIT_SETTINGS);
             }
         },
@@ -445,7 +446,7 @@ mod tests {
         let config = Config::load(&surroundings).unwrap();
         let args = ConfigArgs::try_parse_from(line.split(' ')).unwrap();
         let mut out = Vec::new();
-        run(&args, &config, &surroundings, &mut out).unwrap();
+        run(&args, &config, &surroundings, "error", &mut out).unwrap();
         String::from_utf8(out).unwrap()
     }
 

@@ -17,6 +17,7 @@ mod play;
 mod preparation;
 mod programs;
 mod recover;
+mod rejection;
 mod rollback;
 mod run;
 mod screen;
@@ -48,9 +49,19 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Ok(command) => command,
         Err(answer) => return answer_of(&answer),
     };
-    match dispatch(command) {
+    let heading = heading(started_as(&arguments));
+    match dispatch(command, heading) {
         Ok(code) => code,
-        Err(errors) => fail(&errors),
+        Err(errors) => fail(&errors, heading),
+    }
+}
+
+/// Returns what stands before an error: Ansible's word under the names of Ansible's commands.
+fn heading(name: &str) -> &'static str {
+    if name.starts_with("ansible") {
+        "[ERROR]"
+    } else {
+        diagnostic::HEADING
     }
 }
 
@@ -83,7 +94,7 @@ fn answer_of(answer: &clap::Error) -> u8 {
     u8::try_from(answer.exit_code()).unwrap_or(EXIT_ERROR)
 }
 
-fn dispatch(command: Command) -> Result<u8, Vec<Error>> {
+fn dispatch(command: Command, heading: &str) -> Result<u8, Vec<Error>> {
     let surroundings = surroundings::read().map_err(|error| vec![error])?;
     let named = match &command {
         Command::Config(args) => config::named_file(args, &surroundings)?,
@@ -96,18 +107,22 @@ fn dispatch(command: Command) -> Result<u8, Vec<Error>> {
     let config = match loaded {
         Ok(config) => config,
         Err(errors) => {
-            fail(&errors);
+            fail(&errors, heading);
             return Ok(EXIT_SETTINGS);
         }
     };
     match command {
-        Command::Config(args) => {
-            config::run(&args, &config, &surroundings, &mut io::stdout().lock())
-        }
+        Command::Config(args) => config::run(
+            &args,
+            &config,
+            &surroundings,
+            heading,
+            &mut io::stdout().lock(),
+        ),
         Command::Vault(args) => Ok(match vault::run(&args, &surroundings, &config) {
             Ok(()) => EXIT_OK,
             Err(error) => {
-                fail(std::slice::from_ref(&error));
+                fail(std::slice::from_ref(&error), heading);
                 vault::exit_code(&error)
             }
         }),
@@ -194,25 +209,32 @@ fn prepare(
 
 /// Prints what the user should know about the settings and the inventory.
 fn tell_warnings(prepared: &Preparation) {
-    for warning in &prepared.warnings {
+    let warnings = prepared.warnings.iter();
+    for warning in warnings.filter(|warning| warning.verbosity == 0) {
         tell_warning(prepared, &warning.text, warning.mark.as_ref());
     }
 }
 
 fn tell_warning(prepared: &Preparation, text: &str, mark: Option<&Mark>) {
-    let painter = screen::painter(&prepared.config, io::stderr().is_terminal());
-    let colour = Palette::from_config(&prepared.config).warn;
-    let text = painter.paint(&diagnostic::render_warning(text, mark), &colour);
+    let text = painted_warning(&prepared.config, text, mark);
     // Without a stderr there is nobody to tell.
     writeln!(io::stderr().lock(), "{}", prepared.redactor.redact(&text)).ok();
 }
 
+fn painted_warning(config: &Config, text: &str, mark: Option<&Mark>) -> String {
+    let painter = screen::painter(config, io::stderr().is_terminal());
+    let colour = Palette::from_config(config).warn;
+    painter
+        .paint(&diagnostic::render_warning(text, mark), &colour)
+        .to_string()
+}
+
 /// Prints the errors that ended the command, each as one story, and picks the exit code.
-fn fail(errors: &[Error]) -> u8 {
+fn fail(errors: &[Error], heading: &str) -> u8 {
     let painter = Painter::new(io::stderr().is_terminal());
     let stories: Vec<_> = errors
         .iter()
-        .map(|error| diagnostic::render(error, painter))
+        .map(|error| diagnostic::render(error, heading, painter))
         .collect();
     // Without a stderr there is nobody to tell; the exit code still tells.
     writeln!(io::stderr().lock(), "{}", stories.join("\n\n")).ok();

@@ -1,6 +1,6 @@
 //! `backstay play`: options to a run, the run's outcome to an exit code.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -24,12 +24,14 @@ use crate::error::{
 };
 use crate::event::{Event, TransactionEnd};
 use crate::executor::{
-    self, BecomeDefaults, Cancellation, ConnectionDefaults, Executable, Fleet, Gathering, Run,
-    RunOptions, RunOutcome, TransactionOptions,
+    self, BecomeDefaults, Cancellation, ConnectionDefaults, Fleet, Gathering, Run, RunOptions,
+    RunOutcome, TransactionOptions,
 };
-use crate::inventory::Inventory;
+use crate::inventory::{HostName, Inventory, Order};
 use crate::lookups::{Setting, World};
-use crate::playbook::{self, Context, Files, Playbook, TagSelection, TaskIds, VarsFiles};
+use crate::playbook::{
+    self, Context, Files, Playbook, TagSelection, TaskIds, VarsFiles, may_be_template,
+};
 use crate::template::Engine;
 use crate::transport::ConnectContext;
 use crate::value::Value;
@@ -193,8 +195,33 @@ impl Job<'_> {
         let playbooks = load(self.playbooks, context)?;
         let options = self.prepared.inventory_options.clone();
         let files = HostFiles::new(&self.prepared.inventory, options);
-        check_variable_files(&files, &self.prepared.inventory, &playbooks)?;
+        let hosts = self.concerned(&playbooks);
+        let inventory = &self.prepared.inventory;
+        check_variable_files(&files, inventory, hosts.as_ref(), &playbooks)?;
         Ok((playbooks, files))
+    }
+
+    /// Returns the hosts that the plays are about, or nothing where a template names some.
+    fn concerned(&self, playbooks: &[Playbook]) -> Option<HashSet<HostName>> {
+        let mut hosts = HashSet::new();
+        for play in playbooks.iter().flat_map(|playbook| &playbook.plays) {
+            if may_be_template(&play.hosts) {
+                return None;
+            }
+            let patterns: Vec<String> = match play.hosts.as_list() {
+                Some(list) => list
+                    .iter()
+                    .map(|name| name.to_value().to_string())
+                    .collect(),
+                None => vec![play.hosts.to_value().to_string()],
+            };
+            let limit = self.prepared.limit.as_ref();
+            let inventory = &self.prepared.inventory;
+            let patterns: Vec<&str> = patterns.iter().map(String::as_str).collect();
+            let selected = inventory.select(&patterns, limit, Order::Inventory).ok()?;
+            hosts.extend(selected.hosts);
+        }
+        Some(hosts)
     }
 }
 
@@ -291,7 +318,7 @@ fn context<'a>(
     Context {
         files,
         templates,
-        catalog: &Executable,
+        catalog: &prepared.accepted,
         roles_path: paths("DEFAULT_ROLES_PATH"),
         collections_path: paths("COLLECTIONS_PATHS"),
         module_path: paths("DEFAULT_MODULE_PATH"),
@@ -324,10 +351,12 @@ fn load(paths: &[PathBuf], context: &Context<'_>) -> Result<Vec<Playbook>, Vec<E
 fn check_variable_files(
     files: &HostFiles,
     inventory: &Inventory,
+    hosts: Option<&HashSet<HostName>>,
     playbooks: &[Playbook],
 ) -> Result<(), Vec<Error>> {
     let plays = playbooks.iter().flat_map(|playbook| &playbook.plays);
-    let errors = files.check(inventory, plays.map(|play| play.directory.as_path()));
+    let directories = plays.map(|play| play.directory.as_path());
+    let errors = files.check(inventory, hosts, directories);
     if errors.is_empty() {
         Ok(())
     } else {
@@ -775,9 +804,19 @@ fn announce(prepared: &Preparation, playbooks: &[Playbook], show: &Sender<Event>
         host: None,
         text: config,
     }];
-    told.extend(prepared.warnings.iter().map(|warning| Event::Warning {
-        message: warning.text.clone(),
-        mark: warning.mark.clone(),
+    told.extend(prepared.warnings.iter().map(|warning| {
+        let text = warning.text.clone();
+        match warning.verbosity {
+            0 => Event::Warning {
+                message: text,
+                mark: warning.mark.clone(),
+            },
+            verbosity => Event::Verbose {
+                verbosity,
+                host: None,
+                text,
+            },
+        }
     }));
     let of_playbooks = playbooks.iter().flat_map(|playbook| &playbook.warnings);
     told.extend(of_playbooks.map(|(message, mark)| Event::Warning {

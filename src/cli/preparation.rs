@@ -7,6 +7,7 @@ use super::arguments::{SourceArgs, VaultPasswordArgs};
 use super::extra_vars;
 use super::files::ControllerFiles;
 use super::programs::Scripts;
+use super::rejection::Accepted;
 use super::secrets::vault_secrets;
 use crate::config::{Config, Surroundings};
 use crate::error::{Error, Result};
@@ -37,6 +38,7 @@ pub(super) struct Preparation {
     pub(super) redactor: Redactor,
     pub(super) secrets: Arc<Secrets>,
     pub(super) files: Arc<ControllerFiles>,
+    pub(super) accepted: Accepted,
     pub(super) extra: Arc<Vars>,
     pub(super) yaml: ReadOptions,
     pub(super) sources: Vec<String>,
@@ -59,9 +61,10 @@ impl Preparation {
         let one = |error: Error| vec![error];
         let redactor = Redactor::default();
         let directory = surroundings.working_directory.clone();
-        let secrets = vault_secrets(vault, &config, &directory, &redactor).map_err(one)?;
+        let (secrets, told) = vault_secrets(vault, &config, &directory, &redactor).map_err(one)?;
         let secrets = Arc::new(secrets);
         let files = Arc::new(ControllerFiles::new(Arc::clone(&secrets)));
+        let (accepted, told_of_filters) = Accepted::read(&config, &*files).map_err(one)?;
         let extra = extra_vars::read(&sources.extra_vars, &*files, &directory)?;
         let yaml = ReadOptions {
             duplicate_keys: duplicate_keys(&config),
@@ -75,6 +78,8 @@ impl Preparation {
         };
         let (inventory, mut warnings) = Inventory::load(&names, &inventory_options)?;
         warnings.extend(config.warnings.iter().map(Warning::new));
+        let told = told.into_iter().chain(told_of_filters);
+        warnings.extend(told.map(Warning::new));
         let limit_text = (!sources.limit.is_empty()).then(|| sources.limit.join(","));
         let limit = limit_text
             .as_deref()
@@ -87,6 +92,7 @@ impl Preparation {
             redactor,
             secrets,
             files,
+            accepted,
             extra,
             yaml,
             sources: names,

@@ -9,22 +9,28 @@ use std::sync::Arc;
 use super::arguments::{BecomeArgs, ConnectionArgs, VaultPasswordArgs};
 use super::{programs, terminal};
 use crate::config::Config;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::redactor::Redactor;
 use crate::source::SourceFile;
 use crate::value::Value;
-use crate::vault::{DEFAULT_ID, Secrets};
+use crate::vault::{self, DEFAULT_ID, Secrets};
 use crate::yaml;
 
-/// Reads every vault password the options and settings name, in Ansible's order.
+/// Reads every vault password the options and settings name, in Ansible's order. A file that
+/// gives none is a warning, and an error only where no other source gave one.
 pub(super) fn vault_secrets(
     args: &VaultPasswordArgs,
     config: &Config,
     directory: &Path,
     redactor: &Redactor,
-) -> Result<Secrets> {
+) -> Result<(Secrets, Vec<String>)> {
     let mut secrets = Secrets::default();
     secrets.match_ids = config.is_on("DEFAULT_VAULT_ID_MATCH");
+    secrets.salt = config
+        .text("VAULT_ENCRYPT_SALT")
+        .map(|salt| salt.into_bytes().into());
+    let mut warnings = Vec::new();
+    let mut last = None;
     let default_id = config
         .text("DEFAULT_VAULT_IDENTITY")
         .unwrap_or_else(|| DEFAULT_ID.into());
@@ -42,14 +48,30 @@ pub(super) fn vault_secrets(
             };
             terminal::ask_password(&prompt)?.into_bytes()
         } else {
-            password_file(&directory.join(from), &id)?
+            let path = directory.join(from);
+            match password_file(&path, &id, &secrets) {
+                Ok(password) => password,
+                Err(error) => {
+                    let step = if path.exists() {
+                        "Error in vault password file loading"
+                    } else {
+                        "Error getting vault password file"
+                    };
+                    warnings.push(format!("{step} ({id}): {error}"));
+                    last = Some(error);
+                    continue;
+                }
+            }
         };
         redactor.add(&String::from_utf8_lossy(&password));
         secrets.add(id, password);
     }
+    if let Some(error) = last.filter(|_| secrets.is_empty()) {
+        return Err(error);
+    }
     let registrar = redactor.clone();
     secrets.on_plaintext(Arc::new(move |plaintext| register(plaintext, &registrar)));
-    Ok(secrets)
+    Ok((secrets, warnings))
 }
 
 fn sources(args: &VaultPasswordArgs, config: &Config) -> Vec<String> {
@@ -60,33 +82,25 @@ fn sources(args: &VaultPasswordArgs, config: &Config) -> Vec<String> {
         .iter()
         .map(|path| path.display().to_string());
     sources.extend(files);
+    sources.extend(config.text("DEFAULT_VAULT_PASSWORD_FILE"));
     if args.ask_vault_password
         || (config.is_on("DEFAULT_ASK_VAULT_PASS") && args.vault_password_file.is_empty())
     {
         sources.push("prompt".into());
-    }
-    let is_given = !args.vault_id.is_empty()
-        || !args.vault_password_file.is_empty()
-        || args.ask_vault_password;
-    if let Some(file) = config
-        .text("DEFAULT_VAULT_PASSWORD_FILE")
-        .filter(|_| !is_given)
-    {
-        sources.push(file);
     }
     sources
 }
 
 /// Reads a password file, or what it prints when it is executable; a script whose name ends in
 /// `-client` is told which id is wanted.
-fn password_file(path: &Path, id: &str) -> Result<Vec<u8>> {
+fn password_file(path: &Path, id: &str, known: &Secrets) -> Result<Vec<u8>> {
     let shown = path.display();
     let metadata = std::fs::metadata(path).map_err(|_| {
-        Error::usage(format!("the vault password file {shown} was not found"))
+        missing(format!("the vault password file {shown} was not found"))
             .help("write the password into that file, or name another with `--vault-password-file`")
     })?;
     if metadata.is_dir() {
-        return Err(Error::usage(format!(
+        return Err(missing(format!(
             "the vault password file {shown} is a directory"
         )));
     }
@@ -99,13 +113,20 @@ fn password_file(path: &Path, id: &str) -> Result<Vec<u8>> {
     } else {
         read(path)?
     };
+    let bytes = if vault::is_vaulted(&bytes) {
+        vault::decrypt(&bytes, known)?
+    } else {
+        bytes
+    };
     let password = bytes.trim_ascii().to_vec();
     if password.is_empty() {
-        return Err(Error::usage(format!(
-            "the vault password from {shown} is empty"
-        )));
+        return Err(missing(format!("the vault password from {shown} is empty")));
     }
     Ok(password)
+}
+
+fn missing(why: String) -> Error {
+    Error::new(ErrorKind::Missing, why)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
@@ -220,7 +241,7 @@ fn from_file(path: Option<PathBuf>) -> Result<Option<String>> {
     };
     let password = String::from_utf8_lossy(bytes.trim_ascii()).into_owned();
     if password.is_empty() {
-        return Err(Error::usage(format!(
+        return Err(missing(format!(
             "an empty password was read from {}",
             path.display()
         )));
@@ -249,14 +270,18 @@ mod tests {
     #[expect(clippy::disallowed_methods, reason = "a test writes its own fixture")]
     fn an_executable_client_is_told_the_id_and_a_plain_file_is_read() {
         let directory = tempfile::tempdir().unwrap();
+        let known = Secrets::default();
         let client = directory.path().join("ask-client.sh");
         std::fs::write(&client, "#!/bin/sh\necho \"secret for $2\"\n").unwrap();
         std::fs::set_permissions(&client, std::fs::Permissions::from_mode(0o700)).unwrap();
-        assert_eq!(password_file(&client, "dev").unwrap(), b"secret for dev");
+        assert_eq!(
+            password_file(&client, "dev", &known).unwrap(),
+            b"secret for dev"
+        );
         let plain = directory.path().join("plain");
         std::fs::write(&plain, " word \n").unwrap();
-        assert_eq!(password_file(&plain, "dev").unwrap(), b"word");
-        let missing = password_file(&directory.path().join("none"), "dev").unwrap_err();
+        assert_eq!(password_file(&plain, "dev", &known).unwrap(), b"word");
+        let missing = password_file(&directory.path().join("none"), "dev", &known).unwrap_err();
         assert!(
             missing.message.ends_with("/none was not found"),
             "{}",

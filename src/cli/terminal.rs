@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::executor::{Answer, Prompt, Prompter};
 
 /// Ansible's banner width without a terminal.
@@ -21,12 +21,23 @@ pub(super) fn columns() -> usize {
     })
 }
 
-/// Asks for a password without showing it.
+/// Asks for a password without showing it; without a terminal, the next line of standard input is
+/// the answer.
 pub(super) fn ask_password(prompt: &str) -> Result<String> {
-    rpassword::prompt_password(prompt).map_err(|error| {
-        Error::usage("a password is needed and there is no terminal to ask on")
-            .caused_by(error)
-            .help("name a password file instead")
+    let missing = || {
+        let told = "a password is needed and there is no terminal to ask on";
+        Error::new(ErrorKind::Missing, told).help("name a password file instead")
+    };
+    rpassword::prompt_password(prompt).or_else(|error| {
+        if io::stdin().is_terminal() {
+            return Err(missing().caused_by(error));
+        }
+        let mut line = String::new();
+        match io::stdin().lock().read_line(&mut line) {
+            Ok(0) => Err(missing()),
+            Ok(_) => Ok(line.trim_end_matches(['\n', '\r']).to_owned()),
+            Err(error) => Err(missing().caused_by(error)),
+        }
     })
 }
 

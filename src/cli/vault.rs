@@ -233,7 +233,13 @@ impl Session<'_> {
     fn read(&self, passwords: &VaultPasswordArgs) -> Result<Secrets> {
         let directory = &self.surroundings.working_directory;
         // Plaintext is what these commands print, so nothing of it is masked.
-        secrets::vault_secrets(passwords, self.config, directory, &Redactor::default())
+        let redactor = Redactor::default();
+        let (secrets, warnings) =
+            secrets::vault_secrets(passwords, self.config, directory, &redactor)?;
+        for warning in warnings {
+            tell(&super::painted_warning(self.config, &warning, None));
+        }
+        Ok(secrets)
     }
 
     fn key(&self, common: &Common, key: &KeyArgs) -> Result<Key> {
@@ -279,10 +285,7 @@ fn new_password() -> Result<Key> {
 }
 
 fn asked(prompt: &str) -> Result<String> {
-    let password = terminal::ask_password(prompt).map_err(|error| Error {
-        kind: ErrorKind::Content,
-        ..error
-    })?;
+    let password = terminal::ask_password(prompt)?;
     if password.trim().is_empty() {
         return Err(Error::content(
             "invalid vault password was provided: it is empty",

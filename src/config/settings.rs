@@ -194,7 +194,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("DEFAULT_VAULT_ENCRYPT_IDENTITY", Text, None, &["ANSIBLE_VAULT_ENCRYPT_IDENTITY"], &[("defaults", "vault_encrypt_identity")]),
     setting("DEFAULT_VAULT_IDENTITY", Text, Some("default"), &["ANSIBLE_VAULT_IDENTITY"], &[("defaults", "vault_identity")]),
     setting("DEFAULT_VAULT_IDENTITY_LIST", List, Some(""), &["ANSIBLE_VAULT_IDENTITY_LIST"], &[("defaults", "vault_identity_list")]),
-    setting("DEFAULT_VAULT_ID_MATCH", Text, Some("False"), &["ANSIBLE_VAULT_ID_MATCH"], &[("defaults", "vault_id_match")]),
+    setting("DEFAULT_VAULT_ID_MATCH", Boolean, Some("false"), &["ANSIBLE_VAULT_ID_MATCH"], &[("defaults", "vault_id_match")]),
     setting("DEFAULT_VAULT_PASSWORD_FILE", Path, None, &["ANSIBLE_VAULT_PASSWORD_FILE"], &[("defaults", "vault_password_file")]),
     setting("DEFAULT_VERBOSITY", Integer, Some("0"), &["ANSIBLE_VERBOSITY"], &[("defaults", "verbosity")]),
     setting("DEPRECATION_WARNINGS", Boolean, Some("true"), &["ANSIBLE_DEPRECATION_WARNINGS"], &[("defaults", "deprecation_warnings")]),

@@ -58,13 +58,21 @@ impl Contents {
             return Ok(id.clone());
         }
         let id = if decrypt && is_vaulted(path)? {
-            let plain = (self.decrypt)(&std::fs::read(path)?).map_err(io::Error::other)?;
-            self.store.add_bytes(plain)
+            self.store.add_bytes(self.read(path, true)?)
         } else {
             self.store.add_file(path)?
         };
         self.lock().insert(key, (stamp, id.clone()));
         Ok(id)
+    }
+
+    /// Returns what a file holds, decrypted where it is vaulted and that is wanted.
+    pub(super) fn read(&self, path: &Path, decrypt: bool) -> io::Result<Vec<u8>> {
+        let bytes = std::fs::read(path)?;
+        if decrypt && is_vaulted(path)? {
+            return (self.decrypt)(&bytes).map_err(io::Error::other);
+        }
+        Ok(bytes)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(PathBuf, bool), (Stamp, ContentId)>> {

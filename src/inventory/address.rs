@@ -29,6 +29,14 @@ pub(super) fn expand(pattern: &str) -> Result<(Vec<String>, Option<u16>), &'stat
     Ok((names, port))
 }
 
+const BAD_STEP: &str = "host range must have a number as its step";
+const BAD_BOUND: &str = "host range must be numeric or alphabetic";
+
+/// Tells whether a range failed for what should have been a number.
+pub(super) fn is_no_number(why: &str) -> bool {
+    [BAD_STEP, BAD_BOUND].contains(&why)
+}
+
 /// The most hosts one pattern may stand for.
 const MAX_RANGE: usize = 100_000;
 
@@ -65,9 +73,7 @@ fn sequence(begin: &str, end: &str, step: &str) -> Result<Vec<String>, &'static 
     if is_padded && begin.len() != end.len() {
         return Err("host range must specify equal-length begin and end formats");
     }
-    let step: usize = step
-        .parse()
-        .map_err(|_| "host range must have a number as its step")?;
+    let step: usize = step.parse().map_err(|_| BAD_STEP)?;
     if step == 0 {
         return Err("host range must have a step above zero");
     }
@@ -85,7 +91,7 @@ fn sequence(begin: &str, end: &str, step: &str) -> Result<Vec<String>, &'static 
         digits
             .then(|| text.parse::<usize>().ok())
             .flatten()
-            .ok_or("host range must be numeric or alphabetic")
+            .ok_or(BAD_BOUND)
     };
     let (first, last) = (number(begin)?, number(end)?);
     if last.saturating_sub(first) / step >= MAX_RANGE {

@@ -84,7 +84,7 @@ impl Generator<'_> {
             };
             if name.is_empty() {
                 return Err(
-                    Error::content(format!("element `{child}` has a parent with no name"))
+                    Error::content(format!("Element {child} has a parent with no name."))
                         .at(&parent.mark),
                 );
             }

@@ -166,17 +166,15 @@ impl Inventory {
         self.files.push(files);
     }
 
-    /// Reads the variable files of every host and group, and returns what is wrong with them.
-    pub(super) fn preload_variable_files(&mut self) -> Vec<Error> {
-        let files = self.files.clone();
-        let mut errors = Vec::new();
-        for files in files {
-            errors.extend(files.preload(self));
+    /// Reads the variable files of every host and group and gathers their warnings; what is wrong
+    /// with one concerns who asks for its host.
+    pub(super) fn read_variable_files(&mut self) {
+        for files in self.files.clone() {
+            files.preload(self, None);
             for warning in files.take_warnings() {
                 push_once(&mut self.warnings, warning);
             }
         }
-        errors
     }
 
     /// Adds a host of a list on the command line.

@@ -52,10 +52,7 @@ impl Inventory {
             return Err(errors);
         }
         let mut inventory = loader.inventory;
-        let errors = inventory.preload_variable_files();
-        if !errors.is_empty() {
-            return Err(errors);
-        }
+        inventory.read_variable_files();
         let warnings = inventory.take_warnings();
         Ok((inventory, warnings))
     }
@@ -138,7 +135,14 @@ impl<'a> Loader<'a> {
     fn source(&mut self, source: &str) -> bool {
         let path = clean(&self.options.working_directory.join(source));
         if source.contains(',') && !path.exists() {
-            return self.host_list(source);
+            return match self.host_list(source) {
+                Ok(()) => true,
+                Err(error) => {
+                    let plugin = "advanced_host_list";
+                    self.refuse(Path::new(source), vec![Refusal { plugin, error }]);
+                    false
+                }
+            };
         }
         let directory = if path.is_dir() {
             Some(path.as_path())
@@ -313,9 +317,9 @@ impl<'a> Loader<'a> {
             push_once(
                 &mut self.inventory.warnings,
                 Warning {
-                    text,
                     mark: Some(mark),
                     help,
+                    ..Warning::new(text)
                 },
             );
         }
@@ -359,7 +363,7 @@ impl<'a> Loader<'a> {
     }
 
     /// Reads `a,b,` as names of hosts.
-    fn host_list(&mut self, list: &str) -> bool {
+    fn host_list(&mut self, list: &str) -> Result<(), Error> {
         let takes_ranges = self
             .options
             .enabled
@@ -367,23 +371,45 @@ impl<'a> Loader<'a> {
             .map(|name| short_name(name))
             .find(|name| ["host_list", "advanced_host_list"].contains(name))
             == Some("advanced_host_list");
+        let mut hosts = Vec::new();
         for entry in list
             .split(',')
             .map(str::trim)
             .filter(|entry| !entry.is_empty())
         {
-            let (names, port) = if takes_ranges {
-                address::expand(entry).unwrap_or_else(|_| (vec![entry.to_string()], None))
+            hosts.push(if takes_ranges {
+                self.listed_range(entry)?
             } else {
                 let parsed = address::parse(entry).filter(|(host, _)| !host.contains('['));
                 let (host, port) = parsed.unwrap_or((entry, None));
                 (vec![host.to_string()], port)
-            };
+            });
+        }
+        for (names, port) in hosts {
             for name in names {
                 self.inventory.add_listed_host(&name, port, list);
             }
         }
-        true
+        Ok(())
+    }
+
+    /// Returns the hosts of a range; one of a strange shape is a name, as in Ansible.
+    fn listed_range(&mut self, entry: &str) -> Result<(Vec<String>, Option<u16>), Error> {
+        match address::expand(entry) {
+            Err(why) if address::is_no_number(why) => {
+                Err(Error::content(why).help("ranges are `[1:9]`, `[01:50:2]` or `[a:f]`"))
+            }
+            Err(why) => {
+                let told =
+                    format!("Unable to parse address from hostname, leaving unchanged: {why}");
+                self.inventory.warnings.push(Warning {
+                    verbosity: 3,
+                    ..Warning::new(told)
+                });
+                Ok((vec![entry.to_string()], None))
+            }
+            Ok(expanded) => Ok(expanded),
+        }
     }
 
     fn conclude(&mut self, any_parsed: bool) {

@@ -150,6 +150,8 @@ pub struct Warning {
     pub text: String,
     pub mark: Option<Mark>,
     pub help: Option<String>,
+    /// From which `-v` on it is told, and then in plain words; 0 for a warning proper.
+    pub verbosity: u8,
 }
 
 impl Warning {
@@ -159,6 +161,7 @@ impl Warning {
             text: text.into(),
             mark: None,
             help: None,
+            verbosity: 0,
         }
     }
 }
@@ -167,9 +170,9 @@ impl From<Error> for Warning {
     /// Tells an error as a warning, where Ansible goes on.
     fn from(error: Error) -> Self {
         Self {
-            text: error.message,
             mark: error.mark,
             help: error.help,
+            ..Self::new(error.message)
         }
     }
 }

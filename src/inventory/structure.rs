@@ -110,7 +110,7 @@ pub(super) fn hosts(
 ) -> Result<(), Error> {
     let Some(text) = pattern.as_str() else {
         return Err(Error::content(format!(
-            "host pattern `{}` must be text",
+            "Host pattern {} must be a string",
             pattern.to_value()
         ))
         .at(&pattern.mark)
@@ -178,9 +178,8 @@ fn variable_name(key: &Node, inventory: &mut Inventory) -> String {
 
 pub(super) fn warn(inventory: &mut Inventory, text: String, node: &Node) {
     let warning = Warning {
-        text,
         mark: Some(node.mark.clone()),
-        help: None,
+        ..Warning::new(text)
     };
     push_once(&mut inventory.warnings, warning);
 }

@@ -2,12 +2,12 @@
 //!
 //! A directory is listed once; a file is read when its host or group is first asked for, and kept.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::load::read_text;
-use super::{Inventory, InventoryOptions, Variables, Warning};
+use super::{HostName, Inventory, InventoryOptions, Variables, Warning};
 use crate::error::{Error, ErrorKind};
 use crate::node::Node;
 use crate::yaml;
@@ -81,10 +81,24 @@ impl VariableFiles {
         self.groups.is_empty() && self.hosts.is_empty()
     }
 
-    /// Reads the files of all hosts and groups of `inventory` and returns every error in them.
-    pub fn preload(&self, inventory: &Inventory) -> Vec<Error> {
-        let groups = inventory.groups().map(|group| (Entity::Group, &group.name));
-        let hosts = inventory.hosts().map(|host| (Entity::Host, &host.name));
+    /// Reads the files of the hosts of `inventory`, or of `only` these, and of their groups, and
+    /// returns every error in them.
+    pub fn preload(&self, inventory: &Inventory, only: Option<&HashSet<HostName>>) -> Vec<Error> {
+        let is_wanted = |name: &HostName| only.is_none_or(|only| only.contains(name));
+        let hosts = inventory.hosts().filter(|host| is_wanted(&host.name));
+        let names: HashSet<&str> = match only {
+            None => inventory.groups().map(|group| &*group.name).collect(),
+            Some(only) => only
+                .iter()
+                .flat_map(|host| inventory.groups_of(host))
+                .map(|group| &*group.name)
+                .collect(),
+        };
+        let groups = inventory
+            .groups()
+            .filter(|group| names.contains(&*group.name));
+        let groups = groups.map(|group| (Entity::Group, &group.name));
+        let hosts = hosts.map(|host| (Entity::Host, &host.name));
         let entities = groups.chain(hosts).filter(|_| !self.is_empty());
         entities
             .filter_map(|(entity, name)| self.get(entity, name).err())
@@ -126,9 +140,9 @@ impl VariableFiles {
         let document = yaml::parse_with(&file, self.options.yaml)?;
         let mut warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
         warnings.extend(document.warnings.into_iter().map(|(text, mark)| Warning {
-            text,
             mark: Some(mark),
             help: Some("Using last defined value only.".to_string()),
+            ..Warning::new(text)
         }));
         variables_of(&document.root)
     }

@@ -4,17 +4,17 @@ use crate::pyregex::Pattern;
 
 /// What is done with the fragments of a directory.
 #[derive(Debug, Default)]
-pub(super) struct Assembly {
+pub(crate) struct Assembly {
     /// Fragments whose name does not match are left out.
-    pub regexp: Option<Pattern>,
-    pub ignore_hidden: bool,
+    pub(crate) regexp: Option<Pattern>,
+    pub(crate) ignore_hidden: bool,
     /// What stands between two fragments, with Python's escapes.
-    pub delimiter: Option<String>,
+    pub(crate) delimiter: Option<String>,
 }
 
 impl Assembly {
     /// Tells whether a fragment belongs to the file.
-    pub(super) fn takes(&self, name: &str) -> bool {
+    pub(crate) fn takes(&self, name: &str) -> bool {
         let is_hidden = self.ignore_hidden && name.starts_with('.');
         let matches = |pattern: &Pattern| matches!(pattern.search(name), Ok(Some(_)));
         !is_hidden && self.regexp.as_ref().is_none_or(matches)
@@ -22,7 +22,7 @@ impl Assembly {
 
     /// Joins fragments in the order given: a newline between two where the first has none at its
     /// end, and the delimiter in a line of its own.
-    pub(super) fn join(&self, fragments: &[Vec<u8>]) -> Vec<u8> {
+    pub(crate) fn join(&self, fragments: &[Vec<u8>]) -> Vec<u8> {
         let mut delimiter = self.delimiter.as_deref().map(unescaped).unwrap_or_default();
         if !delimiter.is_empty() && !delimiter.ends_with(b"\n") {
             delimiter.push(b'\n');

@@ -84,6 +84,7 @@ use crate::arguments::ArgumentSpec;
 use crate::machine::Machine;
 use crate::value::Map;
 
+pub(crate) use fragments::Assembly;
 pub use invocation::invocation;
 pub use outcome::{Diff, Failure, ModuleResult, Outcome};
 

@@ -1,6 +1,7 @@
 //! `package_facts`: which packages the target has, from dpkg, rpm, apk and pacman.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use crate::machine::Machine;
 use crate::value::{Map, Value};
@@ -67,10 +68,10 @@ pub(crate) fn run(machine: &mut Machine, args: PackageFactsArgs) -> ModuleResult
         if args.strategy == "first" && n_found > 0 {
             break;
         }
-        let program = manager
-            .programs
-            .iter()
-            .find_map(|name| tool::found(machine, name));
+        let program = manager.programs.iter().find_map(|name| match manager.name {
+            "apt" => apt_program(machine, name),
+            _ => tool::found(machine, name),
+        });
         let Some(program) = program else {
             if !is_auto {
                 warnings.push(format!(
@@ -164,11 +165,21 @@ fn answer(machine: &mut Machine, argv: &[&str]) -> Result<String, Failure> {
     )))
 }
 
+/// Returns the path of a program of apt; Ansible asks a library, whatever the search path.
+fn apt_program(machine: &mut Machine, name: &str) -> Option<String> {
+    tool::found(machine, name).or_else(|| {
+        let usual = format!("/usr/bin/{name}");
+        machine.exists(Path::new(&usual)).ok()?.then_some(usual)
+    })
+}
+
 fn list_apt(machine: &mut Machine, _program: &str) -> Result<Vec<Package>, Failure> {
     const FORMAT: &str =
         "${Package}\\t${Version}\\t${Architecture}\\t${Section}\\t${db:Status-Status}\\n";
-    let native = answer(machine, &["dpkg", "--print-architecture"])?;
-    let text = answer(machine, &["dpkg-query", "-W", "-f", FORMAT])?;
+    let dpkg = apt_program(machine, "dpkg").unwrap_or_else(|| "dpkg".into());
+    let query = apt_program(machine, "dpkg-query").unwrap_or_else(|| "dpkg-query".into());
+    let native = answer(machine, &[&dpkg, "--print-architecture"])?;
+    let text = answer(machine, &[&query, "-W", "-f", FORMAT])?;
     let rows: Vec<Vec<&str>> = text
         .lines()
         .map(|line| line.split('\t').collect())
@@ -198,7 +209,7 @@ fn list_apt(machine: &mut Machine, _program: &str) -> Result<Vec<Package>, Failu
 
 /// Asks apt where the installed version of each package comes from.
 fn origins(machine: &mut Machine, names: &[String]) -> Result<HashMap<String, String>, Failure> {
-    let Some(program) = tool::found(machine, "apt-cache") else {
+    let Some(program) = apt_program(machine, "apt-cache") else {
         return Ok(HashMap::new());
     };
     let sources = release_origins(&answer(machine, &[&program, "policy"])?);

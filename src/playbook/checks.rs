@@ -313,7 +313,10 @@ fn wrong_tasks_are_named_at_their_place_with_the_nearest_name() {
 fn wrong_plays_are_named_at_their_place() {
     for (text, expected) in [
         ("", "site.yml:1:1 the playbook is empty"),
-        ("[]", "site.yml:1:1 a playbook needs at least one play"),
+        (
+            "[]",
+            "site.yml:1:1 A playbook must contain at least one play",
+        ),
         (
             "hosts: all\n",
             "site.yml:1:1 a playbook must be a list of plays, not a dictionary (start each play with \
@@ -327,7 +330,10 @@ fn wrong_plays_are_named_at_their_place() {
             "- tasks: []\n",
             "site.yml:1:3 the play has no `hosts` (say where it runs, e.g. `hosts: all`)",
         ),
-        ("- hosts:\n", "site.yml:1:3 `hosts` is empty"),
+        (
+            "- hosts:\n",
+            "site.yml:1:3 Hosts list cannot be empty. Please check your playbook",
+        ),
         (
             "- hosts: [a, 1]\n",
             "site.yml:1:14 a host must be text, not an integer",
@@ -360,12 +366,12 @@ fn wrong_plays_are_named_at_their_place() {
         ),
         (
             "- hosts: all\n  user: a\n  remote_user: b\n",
-            "site.yml:2:9 `user` and `remote_user` are both set (`user` is the old name of \
+            "site.yml:2:9 both 'user' and 'remote_user' are set for this play. (`user` is the old name of \
              `remote_user`: remove it)",
         ),
         (
             "- hosts: all\n  vars_prompt: [{nam: x}]\n",
-            "site.yml:2:17 an entry of `vars_prompt` has no `name`\n\
+            "site.yml:2:17 Invalid vars_prompt data structure, missing 'name' key\n\
              site.yml:2:18 `nam` is not a key of `vars_prompt` (did you mean `name`?)",
         ),
         (
@@ -374,7 +380,7 @@ fn wrong_plays_are_named_at_their_place() {
         ),
         (
             "- hosts: all\n  roles: web\n",
-            "site.yml:2:10 `roles` must be a list, not text",
+            "site.yml:2:10 A malformed role declaration was encountered: `roles` should be a list, not text",
         ),
         (
             "- hosts: all\n  roles: [web]\n",
@@ -382,7 +388,7 @@ fn wrong_plays_are_named_at_their_place() {
         ),
         (
             "- hosts: all\n  roles: ['a,b']\n",
-            "site.yml:2:11 `a,b` is the old form of a role requirement (write `- role: name`)",
+            "site.yml:2:11 Invalid old style role requirement: a,b (write `- role: name`)",
         ),
         (
             "- hosts: all\n  roles: [{become: true}]\n",

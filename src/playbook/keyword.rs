@@ -212,6 +212,14 @@ impl Keyword {
         self.places() & place.bit() != 0
     }
 
+    /// Tells whether the value is a number or a truth.
+    pub fn is_scalar(self) -> bool {
+        matches!(
+            self.kind(),
+            KeywordType::Boolean | KeywordType::Integer | KeywordType::Number
+        )
+    }
+
     /// Checks a value that is no template; a template is checked once it is rendered.
     pub fn check(self, value: &Node) -> Option<Error> {
         let wrong = |what: &str| {

@@ -615,7 +615,11 @@ impl Reporter for DefaultReporter {
             Event::HandlerNotified { .. } | Event::Meta { .. } => Ok(()),
             Event::Warning { message, mark } => self.warning(message, mark.as_ref(), streams),
             Event::Deprecated { message } => self.deprecated(message, streams),
-            Event::Failed(error) => streams.err(&diagnostic::render(error, self.options.painter)),
+            Event::Failed(error) => streams.err(&diagnostic::render(
+                error,
+                diagnostic::HEADING,
+                self.options.painter,
+            )),
             Event::Verbose {
                 verbosity,
                 host,

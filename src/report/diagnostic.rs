@@ -7,9 +7,13 @@ use super::Painter;
 use crate::error::Error;
 use crate::source::Mark;
 
+/// What stands before an error.
+pub const HEADING: &str = "error";
+
 /// Returns the error in the house style: message, place with excerpt, causes, one line of help.
-pub fn render(error: &Error, painter: Painter) -> String {
-    let mut text = format!("{}: {error}", painter.paint("error", "bright red"));
+/// `heading` stands before the message.
+pub fn render(error: &Error, heading: &str, painter: Painter) -> String {
+    let mut text = format!("{}: {error}", painter.paint(heading, "bright red"));
     if let Some(mark) = &error.mark {
         push_excerpt(mark, painter, &mut text);
     }
@@ -156,7 +160,7 @@ mod tests {
             .at(&Mark::new(&file, 2, 5))
             .help("did you mean `dest`?");
         assert_eq!(
-            render(&error, Painter::new(false)),
+            render(&error, HEADING, Painter::new(false)),
             "error: module `copy` has no option `dst`\n --> playbooks/site.yml:2:5\n  |\n2 |     \
              dst: /etc/motd\n  |     ^^^\nhelp: did you mean `dest`?"
         );

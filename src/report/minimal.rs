@@ -89,7 +89,11 @@ impl Reporter for MinimalReporter {
                 &format!("[DEPRECATION WARNING]: {message}"),
                 &self.palette.deprecate,
             )),
-            Event::Failed(error) => streams.err(&diagnostic::render(error, self.painter)),
+            Event::Failed(error) => streams.err(&diagnostic::render(
+                error,
+                diagnostic::HEADING,
+                self.painter,
+            )),
             Event::Verbose {
                 verbosity,
                 host,

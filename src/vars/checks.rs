@@ -86,7 +86,7 @@ impl Tree {
         let extra = Arc::new(extra);
         let templates = StaticNames::new(engine.clone(), Arc::clone(&extra));
         let files = HostFiles::new(&inventory, options);
-        assert_eq!(files.check(&inventory, [root]), []);
+        assert_eq!(files.check(&inventory, None, [root]), []);
         let hosts = inventory
             .hosts()
             .map(|host| Arc::clone(&host.name))

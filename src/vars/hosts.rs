@@ -1,7 +1,7 @@
 //! The rungs that belong to a host: inventory, `group_vars` and `host_vars`, each host's stack
 //! made once and kept.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -47,10 +47,12 @@ impl HostFiles {
         }
     }
 
-    /// Reads every file of every host and group, and returns all errors in them.
+    /// Reads every file of these hosts (of all, where it is not known which) and of their groups,
+    /// and returns all errors in them.
     pub fn check<'p>(
         &self,
         inventory: &Inventory,
+        hosts: Option<&HashSet<HostName>>,
         playbooks: impl IntoIterator<Item = &'p Path>,
     ) -> Vec<Error> {
         let beside_playbooks = playbooks
@@ -60,7 +62,7 @@ impl HostFiles {
             .iter()
             .cloned()
             .chain(beside_playbooks)
-            .flat_map(|files| files.preload(inventory))
+            .flat_map(|files| files.preload(inventory, hosts))
             .collect()
     }
 

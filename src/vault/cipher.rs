@@ -8,6 +8,8 @@ use ctr::cipher::{KeyIvInit, StreamCipher};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
+use super::VaultError;
+
 const ITERATIONS: u32 = 10_000;
 const BLOCK: usize = 16;
 
@@ -19,12 +21,12 @@ pub(super) struct Sealed {
 }
 
 impl Sealed {
-    /// Reads the hexadecimal body; `None` when it is not as the format says.
-    pub(super) fn parse(body: &str) -> Option<Self> {
+    /// Reads the hexadecimal body.
+    pub(super) fn parse(body: &str) -> Result<Self, VaultError> {
         let inner = unhex(body.as_bytes())?;
         let mut parts = inner.splitn(3, |byte| *byte == b'\n').map(unhex);
-        let mut next = || parts.next().flatten();
-        Some(Self {
+        let mut next = || parts.next().unwrap_or(Err(VaultError::Damaged));
+        Ok(Self {
             salt: next()?,
             tag: next()?,
             ciphertext: next()?,
@@ -117,9 +119,12 @@ fn hex(bytes: &[u8]) -> String {
         .collect()
 }
 
-fn unhex(text: &[u8]) -> Option<Vec<u8>> {
-    if text.is_empty() || !text.len().is_multiple_of(2) {
-        return None;
+fn unhex(text: &[u8]) -> Result<Vec<u8>, VaultError> {
+    if text.is_empty() {
+        return Err(VaultError::Damaged);
+    }
+    if !text.len().is_multiple_of(2) {
+        return Err(VaultError::NotHexadecimal("Odd-length string"));
     }
     let nibble = |digit: u8| {
         char::from(digit)
@@ -128,5 +133,6 @@ fn unhex(text: &[u8]) -> Option<Vec<u8>> {
     };
     text.chunks_exact(2)
         .map(|pair| Some(nibble(pair[0])? << 4 | nibble(pair[1])?))
-        .collect()
+        .collect::<Option<_>>()
+        .ok_or(VaultError::NotHexadecimal("Non-hexadecimal digit found"))
 }

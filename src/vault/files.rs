@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{Envelope, Secrets, VaultError, decrypt_with_id, encrypt};
+use super::{Envelope, Secrets, VaultError, decrypt_with_id, encrypt, encrypt_with_salt};
 use crate::error::{Error, nearest};
 
 /// The files a vault command works on; `-` is standard input and output.
@@ -28,6 +28,7 @@ pub trait VaultFiles {
 pub struct Key {
     pub id: String,
     pub password: Arc<[u8]>,
+    pub salt: Option<Arc<[u8]>>,
 }
 
 impl Key {
@@ -36,7 +37,10 @@ impl Key {
         if super::is_vaulted(plaintext) {
             return Err(VaultError::AlreadyVaulted);
         }
-        Ok(encrypt(plaintext, &self.password, Some(&self.id)))
+        Ok(match &self.salt {
+            Some(salt) => encrypt_with_salt(plaintext, &self.password, Some(&self.id), salt),
+            None => encrypt(plaintext, &self.password, Some(&self.id)),
+        })
     }
 }
 
@@ -62,7 +66,11 @@ impl Secrets {
             }
         };
         let password = self.get(chosen).ok_or_else(|| {
-            let told = format!("no vault password was given for the vault-id `{chosen}`");
+            let known: Vec<_> = ids.iter().map(|id| format!("'{id}'")).collect();
+            let told = format!(
+                "Did not find a match for --encrypt-vault-id={chosen} in the known vault-ids [{}]",
+                known.join(", ")
+            );
             Error::content(told).help(match nearest(chosen, ids.iter().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("give it with `--vault-id {chosen}@FILE`"),
@@ -71,6 +79,7 @@ impl Secrets {
         Ok(Key {
             id: chosen.to_string(),
             password: Arc::clone(password),
+            salt: self.salt.clone(),
         })
     }
 }
@@ -257,7 +266,7 @@ mod tests {
         );
         assert_eq!(
             refused(both.encryption_key(Some("pord"))),
-            "no vault password was given for the vault-id `pord` (did you mean `prod`?)"
+            "Did not find a match for --encrypt-vault-id=pord in the known vault-ids ['dev', 'prod'] (did you mean `prod`?)"
         );
         let files = Memory::default();
         files.write("a.yml", b"plain").unwrap();

@@ -28,6 +28,9 @@ pub struct Secrets {
     entries: Vec<(String, Arc<[u8]>)>,
     /// Tries a password only on text of the same id (`DEFAULT_VAULT_ID_MATCH`).
     pub match_ids: bool,
+    /// What to encrypt with instead of a random salt (`VAULT_ENCRYPT_SALT`): equal input gives
+    /// equal text.
+    pub salt: Option<Arc<[u8]>>,
     listener: Option<PlaintextListener>,
 }
 
@@ -96,6 +99,8 @@ pub enum VaultError {
     },
     /// The header or the lines below it are not as the format says.
     Damaged,
+    /// A line is not hexadecimal, in Python's words.
+    NotHexadecimal(&'static str),
 }
 
 impl fmt::Display for VaultError {
@@ -103,11 +108,12 @@ impl fmt::Display for VaultError {
         match self {
             Self::NotVaulted => f.write_str("input is not vault encrypted data"),
             Self::AlreadyVaulted => f.write_str("input is already encrypted"),
-            Self::NoSecrets => f.write_str("attempting to decrypt but no vault secrets found"),
+            Self::NoSecrets => f.write_str("Attempting to decrypt but no vault secrets found"),
             Self::WrongSecret { .. } => {
-                f.write_str("decryption failed (no vault secrets were found that could decrypt)")
+                f.write_str("Decryption failed (no vault secrets were found that could decrypt)")
             }
             Self::UnknownCipher { name } => write!(f, "cipher `{name}` could not be found"),
+            Self::NotHexadecimal(why) => write!(f, "Vault format unhexlify error: {why}"),
             Self::Damaged => f.write_str("vault format error: the encrypted text is damaged"),
         }
     }
@@ -130,7 +136,9 @@ impl From<VaultError> for Error {
                 format!("check the vault password of the id `{id}`")
             }
             VaultError::UnknownCipher { .. } => format!("only `{CIPHER}` is supported"),
-            VaultError::Damaged => "restore it from version control".to_string(),
+            VaultError::Damaged | VaultError::NotHexadecimal(_) => {
+                "restore it from version control".to_string()
+            }
         };
         let kind = match &error {
             // The password is what is missing, not the file what is wrong.
@@ -160,7 +168,7 @@ pub fn decrypt_with_id<'a>(
     if secrets.is_empty() {
         return Err(VaultError::NoSecrets);
     }
-    let sealed = cipher::Sealed::parse(&envelope.body).ok_or(VaultError::Damaged)?;
+    let sealed = cipher::Sealed::parse(&envelope.body)?;
     for (id, password) in secrets.candidates(&envelope.id) {
         if let Some(opened) = sealed.open(password) {
             let plaintext = opened.ok_or(VaultError::Damaged)?;
@@ -179,13 +187,8 @@ pub fn encrypt(plaintext: &[u8], password: &[u8], id: Option<&str>) -> String {
     encrypt_with_salt(plaintext, password, id, &salt)
 }
 
-/// Encrypts with a given salt (`VAULT_ENCRYPT_SALT`): equal input gives equal text.
-pub fn encrypt_with_salt(
-    plaintext: &[u8],
-    password: &[u8],
-    id: Option<&str>,
-    salt: &[u8],
-) -> String {
+/// Returns the vaulted text of `plaintext` with this salt.
+fn encrypt_with_salt(plaintext: &[u8], password: &[u8], id: Option<&str>, salt: &[u8]) -> String {
     let body = cipher::seal(plaintext, password, salt);
     let mut text = match id.filter(|id| *id != DEFAULT_ID) {
         Some(id) => format!("{HEADER};1.2;{CIPHER};{id}\n"),

@@ -3,6 +3,7 @@
 //! A module without a controller half is called with its arguments as they are.
 
 mod arguments;
+mod assemble;
 mod assert;
 mod async_status;
 mod connection;
@@ -131,6 +132,7 @@ macro_rules! action {
 /// All actions, in alphabetical order.
 static ACTIONS: &[ActionEntry] = &[
     action!("add_host", &inventory::ADD_HOST, inventory::add_host, once),
+    action!("assemble", assemble::run),
     action!("assert", &assert::AssertArgs::SPEC, assert::run),
     action!(
         "async_status",

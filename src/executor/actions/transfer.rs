@@ -1,4 +1,4 @@
-//! `copy`, `template`, `script`, `unarchive`, `assemble`: files of the controller that a module
+//! `copy`, `template`, `script`, `unarchive`: files of the controller that a module
 //! of the target needs. They are offered by digest, so only what is missing there is sent.
 
 use std::os::unix::fs::PermissionsExt;

@@ -80,14 +80,18 @@ pub(crate) fn run(machine: &mut Machine, mut args: FileArgs) -> ModuleResult {
         changed: false,
         warnings,
     };
-    let (name, path) = match state.as_str() {
-        "absent" => ("path", work.absent(machine)?),
-        "directory" => ("path", work.directory(machine)?),
-        "file" => ("path", work.file(machine)?),
-        "link" => ("dest", work.link(machine)?),
-        "hard" => ("dest", work.hard(machine)?),
-        _ => ("dest", work.touch(machine)?),
+    let (name, done) = match state.as_str() {
+        "absent" => ("path", work.absent(machine)),
+        "directory" => ("path", work.directory(machine)),
+        "file" => ("path", work.file(machine)),
+        "link" => ("dest", work.link(machine)),
+        "hard" => ("dest", work.hard(machine)),
+        _ => ("dest", work.touch(machine)),
     };
+    let path = done.map_err(|mut failure| {
+        failure.warnings.append(&mut work.warnings);
+        failure
+    })?;
     work.into_outcome(machine, name, &path, &state)
 }
 
@@ -336,10 +340,19 @@ impl Work<'_> {
                 })?;
             self.changed = true;
         }
-        let subject = self.subject(machine, &path)?;
-        self.apply_attributes(machine, &subject)?;
-        self.apply_times(machine, &subject)?;
+        let finished = self.finish_touch(machine, &path);
+        // A file that cannot become what is wanted is not left behind.
+        if state == State::Absent && finished.is_err() {
+            machine.remove(&path)?;
+        }
+        finished?;
         Ok(path)
+    }
+
+    fn finish_touch(&mut self, machine: &mut Machine, path: &Path) -> Result<(), Failure> {
+        let subject = self.subject(machine, path)?;
+        self.apply_attributes(machine, &subject)?;
+        self.apply_times(machine, &subject)
     }
 
     fn into_outcome(

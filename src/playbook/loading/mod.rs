@@ -178,12 +178,23 @@ impl<'a> Loading<'a> {
         place: Place,
         is_other: impl Fn(&str) -> bool,
     ) -> Vec<(Keyword, Node)> {
+        self.keywords_of(pairs, place, false, is_other)
+    }
+
+    /// The same; where failures are `tolerated`, a value of another type is left to fail its task.
+    fn keywords_of(
+        &mut self,
+        pairs: &[(Node, Node)],
+        place: Place,
+        tolerated: bool,
+        is_other: impl Fn(&str) -> bool,
+    ) -> Vec<(Keyword, Node)> {
         let mut found = Vec::new();
         for (key, value) in pairs {
             let name = key.to_value().to_string();
             match Keyword::find(&name, place) {
                 Some(keyword) => {
-                    self.check_keyword(keyword, value);
+                    self.check_keyword(keyword, value, tolerated);
                     if !(value.is_null() || keyword == Keyword::Vars) {
                         found.push((keyword, value.clone()));
                     }
@@ -226,8 +237,10 @@ impl<'a> Loading<'a> {
     }
 
     /// Checks one value of a keyword: its type, and the templates in it.
-    fn check_keyword(&mut self, keyword: Keyword, value: &Node) {
-        self.errors.extend(keyword.check(value));
+    fn check_keyword(&mut self, keyword: Keyword, value: &Node, tolerated: bool) {
+        if !(tolerated && keyword.is_scalar()) {
+            self.errors.extend(keyword.check(value));
+        }
         match keyword {
             Keyword::When => self.check_conditions(value),
             Keyword::Tags => self.check_tags(value),

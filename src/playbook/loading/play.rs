@@ -8,6 +8,7 @@ use super::super::layer::{Layer, LayerKind, Target, Vars};
 use super::super::play::{Item, Play, VarsPrompt};
 use super::super::role::Role;
 use super::super::task::Task;
+use super::tasks::TASKS_HELP;
 use super::{Around, Loading, as_items, given};
 use crate::error::Error;
 use crate::node::{Kind, Node};
@@ -45,7 +46,7 @@ impl Loading<'_> {
                 .flat_map(|entry| self.entry(entry, directory, import.map(|(_, values)| values)))
                 .collect(),
             Kind::List(_) => {
-                self.wrong(&root, "a playbook needs at least one play");
+                self.wrong(&root, "A playbook must contain at least one play");
                 Vec::new()
             }
             Kind::Null => {
@@ -236,7 +237,20 @@ impl Loading<'_> {
     }
 
     fn section(&mut self, pairs: &[(Node, Node)], key: &str, around: Around<'_>) -> Vec<Item> {
-        given(pairs, key).map_or_else(Vec::new, |list| self.items(list, around))
+        match given(pairs, key) {
+            Some(list) if list.as_list().is_none() && !list.is_null() => {
+                let told = format!(
+                    "A malformed block was encountered while loading {key}: {} should be a list \
+                     or None, not {}",
+                    list.to_value(),
+                    list.kind_name()
+                );
+                self.error(Error::content(told).at(&list.mark).help(TASKS_HELP));
+                Vec::new()
+            }
+            Some(list) => self.items(list, around),
+            None => Vec::new(),
+        }
     }
 
     /// Reads the keywords of a play; `user` is an old name of `remote_user`.
@@ -249,7 +263,7 @@ impl Loading<'_> {
             if *keyword == Keyword::User {
                 if has_remote_user {
                     self.errors.push(
-                        Error::content("`user` and `remote_user` are both set")
+                        Error::content("both 'user' and 'remote_user' are set for this play.")
                             .at(&value.mark)
                             .help("`user` is the old name of `remote_user`: remove it"),
                     );
@@ -270,9 +284,18 @@ impl Loading<'_> {
             return None;
         };
         match &hosts.kind {
-            Kind::Null => self.wrong(key, "`hosts` is empty"),
-            Kind::Text(text) if text.is_empty() => self.wrong(hosts, "`hosts` is empty"),
-            Kind::List(items) if items.is_empty() => self.wrong(hosts, "`hosts` is empty"),
+            Kind::Null => self.wrong(
+                key,
+                "Hosts list cannot be empty. Please check your playbook",
+            ),
+            Kind::Text(text) if text.is_empty() => self.wrong(
+                hosts,
+                "Hosts list cannot be empty. Please check your playbook",
+            ),
+            Kind::List(items) if items.is_empty() => self.wrong(
+                hosts,
+                "Hosts list cannot be empty. Please check your playbook",
+            ),
             Kind::List(items) => {
                 for item in items.iter() {
                     if item.as_str().is_none_or(|text| text.trim().is_empty()) {
@@ -384,7 +407,10 @@ impl Loading<'_> {
                 .unwrap_or(default)
         };
         let Some(name) = given(pairs, "name") else {
-            self.wrong(entry, "an entry of `vars_prompt` has no `name`");
+            self.wrong(
+                entry,
+                "Invalid vars_prompt data structure, missing 'name' key",
+            );
             return None;
         };
         Some(VarsPrompt {
@@ -413,7 +439,10 @@ impl Loading<'_> {
         let Some(entries) = node.as_list() else {
             self.wrong(
                 node,
-                format!("`roles` must be a list, not {}", node.kind_name()),
+                format!(
+                    "A malformed role declaration was encountered: `roles` should be a list, not {}",
+                    node.kind_name()
+                ),
             );
             return (roles, items, handlers);
         };

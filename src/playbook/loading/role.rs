@@ -75,7 +75,7 @@ impl Loading<'_> {
         let pairs = match &entry.kind {
             Kind::Text(text) | Kind::Unsafe(text) if text.contains(',') => {
                 self.error(
-                    Error::content(format!("`{text}` is the old form of a role requirement"))
+                    Error::content(format!("Invalid old style role requirement: {text}"))
                         .at(&entry.mark)
                         .help("write `- role: name`"),
                 );

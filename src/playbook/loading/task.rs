@@ -31,7 +31,8 @@ impl Loading<'_> {
             (false, false) => Place::Task,
             (false, true) => Place::Handler,
         };
-        let mut keywords = self.keywords(pairs, place, |name| written.claims(name));
+        let tolerated = around.tolerated;
+        let mut keywords = self.keywords_of(pairs, place, tolerated, |name| written.claims(name));
         keywords.extend(written.delegation());
         let value = |wanted: Keyword| {
             keywords

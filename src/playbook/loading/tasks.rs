@@ -13,6 +13,9 @@ use super::{Around, Loading, given};
 use crate::error::Error;
 use crate::node::{Kind, Node};
 
+/// What to do where tasks are no list.
+pub(super) const TASKS_HELP: &str = "start each task with `- name:`";
+
 impl Loading<'_> {
     /// Loads a list of tasks and blocks.
     pub(super) fn items(&mut self, list: &Node, around: Around<'_>) -> Vec<Item> {
@@ -29,7 +32,7 @@ impl Loading<'_> {
             _ => self.error(
                 Error::content(format!("tasks must be a list, not {}", list.kind_name()))
                     .at(&list.mark)
-                    .help("start each task with `- name:`"),
+                    .help(TASKS_HELP),
             ),
         }
         items
