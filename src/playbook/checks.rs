@@ -348,7 +348,7 @@ fn wrong_plays_are_named_at_their_place() {
         ),
         (
             "- hosts: all\n  tasks: {a: b}\n",
-            "site.yml:2:10 tasks must be a list, not a dictionary (start each task with `- name:`)",
+            "site.yml:2:10 A malformed block was encountered while loading tasks: {'a': 'b'} should be a list or None, not a dictionary (start each task with `- name:`)",
         ),
         (
             "- hosts: all\n  strategy: lienar\n",

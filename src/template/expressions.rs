@@ -94,6 +94,12 @@ impl Frame<'_> {
                 arguments,
                 place,
             } => {
+                if check.name == "vault_encrypted"
+                    && let Expression::Name(name, _) = &**subject
+                    && self.run.is_vaulted(name)
+                {
+                    return Ok(true.into());
+                }
                 let subject = self.expression(subject)?;
                 self.check(check, subject, arguments, *place)
             }

@@ -115,6 +115,12 @@ impl<'a> Run<'a> {
         val.map(|val| self.force(&val)).transpose()
     }
 
+    /// Tells whether a variable is written as vaulted text.
+    pub(super) fn is_vaulted(&self, name: &str) -> bool {
+        let binding = self.scope.get(name);
+        matches!(binding, Some(Binding::Source(node)) if matches!(node.kind, Kind::Vault(_)))
+    }
+
     /// Replaces a variable for the rest of the render.
     pub(super) fn rebind(&self, scope: Option<&Arc<dyn Scope>>, name: &str, val: Val) {
         let address = scope.map_or(0, |scope| Arc::as_ptr(scope).cast::<()>() as usize);

@@ -292,7 +292,7 @@ mod tests {
         assert_eq!(refused("$ANSIBLE_VAULT;1.1;AES256\n"), VaultError::Damaged);
         assert_eq!(
             refused("$ANSIBLE_VAULT;1.1;AES256\nzz\n"),
-            VaultError::Damaged
+            VaultError::NotHexadecimal("Non-hexadecimal digit found")
         );
         assert_eq!(
             refused("$ANSIBLE_VAULT;1.1;AES\n00\n"),
