@@ -481,6 +481,36 @@ fn what_nobody_can_undo_is_named_and_is_never_told_as_rolled_back() {
 }
 
 #[test]
+fn a_job_beside_the_transaction_is_named_as_not_undone() {
+    let fleet = Fleet::new();
+    fleet.file(
+        "job.yml",
+        "
+- hosts: web1
+  gather_facts: false
+  tasks:
+    - command: 'true'
+      async: 30
+      poll: 1
+    - command: 'true'
+      async: 30
+      poll: 0
+      vars: {backstay_undo: 'true'}
+    - fail: {msg: broken}
+",
+    );
+    let ended = fleet.run(&["deploy", "job.yml", "--strict"]);
+    assert_eq!(ended.status, Some(4), "{ended}");
+    assert_eq!(ended.stderr.matches("error: nobody").count(), 2, "{ended}");
+    let ended = fleet.run(&["deploy", "job.yml"]);
+    assert_eq!(ended.status, Some(21), "{ended}");
+    assert!(
+        ended.stdout.contains("command in the background"),
+        "{ended}"
+    );
+}
+
+#[test]
 fn strict_refuses_what_nobody_can_undo_before_any_host_is_touched() {
     let fleet = Fleet::new();
     fleet.file(

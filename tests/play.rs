@@ -204,3 +204,8 @@ fn forced_handlers_run_on_failed_hosts() {
 fn hosts_and_groups_that_appear_during_the_run_are_there_for_the_next_play() {
     check("groups");
 }
+
+#[test]
+fn a_job_survives_its_session_until_its_time_is_over() {
+    check("background");
+}

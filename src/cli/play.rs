@@ -474,6 +474,9 @@ impl CommandOptions<'_> {
             any_errors_fatal: config.is_on("ANY_ERRORS_FATAL"),
             no_log: config.is_on("DEFAULT_NO_LOG"),
             task_timeout: number("TASK_TIMEOUT").unwrap_or(0),
+            async_dir: config
+                .text("ASYNC_DIR")
+                .unwrap_or_else(|| "~/.ansible_async".into()),
             error_on_missing_handler: config.is_on("ERROR_ON_MISSING_HANDLER"),
             inject_facts: config.is_on("INJECT_FACTS_AS_VARS"),
             show_arguments: config.is_on("DISPLAY_ARGS_TO_STDOUT"),

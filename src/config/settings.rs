@@ -86,6 +86,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("ANSIBLE_NOCOWS", Boolean, Some("false"), &["ANSIBLE_NOCOWS"], &[("defaults", "nocows")]).no("there are no cows"),
     setting("ANSIBLE_PIPELINING", Boolean, Some("false"), &["ANSIBLE_PIPELINING"], &[("defaults", "pipelining"), ("connection", "pipelining")]).differs("every task travels on the one channel of its host"),
     setting("ANY_ERRORS_FATAL", Boolean, Some("false"), &["ANSIBLE_ANY_ERRORS_FATAL"], &[("defaults", "any_errors_fatal")]),
+    setting("ASYNC_DIR", Text, Some("~/.ansible_async"), &["ANSIBLE_ASYNC_DIR"], &[("defaults", "async_dir")]),
     setting("BECOME_ALLOW_SAME_USER", Boolean, Some("false"), &["ANSIBLE_BECOME_ALLOW_SAME_USER"], &[("privilege_escalation", "become_allow_same_user")]),
     setting("BECOME_PASSWORD_FILE", Path, None, &["ANSIBLE_BECOME_PASSWORD_FILE"], &[("defaults", "become_password_file")]),
     setting("BECOME_PLUGIN_PATH", PathList, Some("~/.ansible/plugins/become:/usr/share/ansible/plugins/become"), &["ANSIBLE_BECOME_PLUGINS"], &[("defaults", "become_plugins")]).no("plugins in Python are not loaded"),

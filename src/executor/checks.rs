@@ -446,22 +446,6 @@ fn a_loop_registers_every_item_and_a_failed_one_fails_the_task() {
 }
 
 #[test]
-fn a_job_in_the_background_is_asked_about_until_it_is_done() {
-    let playbook = "- hosts: all\n  gather_facts: false\n  tasks:\n\
-                    \x20   - {command: echo hi, async: 20, poll: 0, register: r}\n\
-                    \x20   - {async_status: {jid: \"{{ r.ansible_job_id }}\"}, register: s, until: s is \
-                    finished, retries: 200, delay: 0.05}\n\
-                    \x20   - {assert: {that: [s.stdout == 'hi']}}\n";
-    let ran = Case::new(playbook).run();
-    assert_eq!(
-        ran.recap(),
-        ["a ok=3 changed=2 unreachable=0 failed=0 skipped=0 rescued=0 ignored=0"],
-        "{}",
-        ran.story()
-    );
-}
-
-#[test]
 fn any_errors_fatal_ends_all_hosts_and_run_once_runs_on_one() {
     let playbook = "- hosts: all\n  gather_facts: false\n  any_errors_fatal: true\n  tasks:\n\
                     \x20   - {set_fact: {x: 1}, run_once: true}\n\

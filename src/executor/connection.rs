@@ -313,6 +313,8 @@ impl Session for AgentSession {
                 protect: call.protect,
                 harmless: call.harmless,
                 no_log: call.no_log,
+                background: call.background,
+                timeout: call.timeout,
                 ..Call::default()
             };
             let reply = self.agent.call(call, &contents.store, &told).await;

@@ -151,6 +151,8 @@ impl Contact {
             protect: Vec::new(),
             harmless: true,
             no_log: false,
+            background: None,
+            timeout: None,
         };
         let contents = super::content::Contents::new(Arc::new(|_| Err("no secrets".into())));
         let silent = |_: &str, _: u64, _: u64| {};

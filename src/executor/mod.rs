@@ -122,7 +122,6 @@ fn dispatcher(run: Run<'_>, connector: Arc<dyn Connector>) -> Dispatcher<'_> {
     let world = Arc::new(World {
         engine: run.engine,
         lookups: run.lookups,
-        jobs: jobs::Jobs::default(),
         files: run.files,
         events: run.events,
         prompter: run.prompter,

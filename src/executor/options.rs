@@ -36,6 +36,8 @@ pub struct RunOptions {
     pub no_log: bool,
     /// The setting `task_timeout` in seconds; 0 sets none.
     pub task_timeout: u64,
+    /// The setting `async_dir`: where jobs in the background leave their results on the target.
+    pub async_dir: String,
     /// The setting `error_on_missing_handler`.
     pub error_on_missing_handler: bool,
     /// The setting `inject_facts_as_vars`.
@@ -186,6 +188,7 @@ impl RunOptions {
             any_errors_fatal: false,
             no_log: false,
             task_timeout: 0,
+            async_dir: "~/.ansible_async".into(),
             error_on_missing_handler: true,
             inject_facts: true,
             show_arguments: false,

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::content::Contents;
 use super::failure::Failure;
 use crate::agent::client::Agent;
-use crate::agent::protocol::CheckMode;
+use crate::agent::protocol::{Background, CheckMode};
 use crate::event::Step;
 use crate::transport::Endpoint;
 use crate::value::Map;
@@ -55,6 +55,10 @@ pub(super) struct ModuleCall {
     pub(super) harmless: bool,
     /// The result is secret.
     pub(super) no_log: bool,
+    /// Runs as a job of the target.
+    pub(super) background: Option<Background>,
+    /// Seconds after which the target ends it.
+    pub(super) timeout: Option<f64>,
 }
 
 /// What a module answered.

@@ -435,18 +435,12 @@ impl Dispatcher<'_> {
                 deploy.leave_out(left).await;
                 deploy.finish(true, &mut self.cancel).await
             }
-            Some(_) if is_cancelled => {
-                self.world.jobs.end();
-                deploy.abort("the run was interrupted", INTERRUPTED).await
-            }
+            Some(_) if is_cancelled => deploy.abort("the run was interrupted", INTERRUPTED).await,
             Some(reason) if policy == OnFailure::Stop && stop.is_none() => {
                 deploy.give_reason(&reason);
                 deploy.finish(false, &mut self.cancel).await
             }
-            Some(reason) => {
-                self.world.jobs.end();
-                deploy.abort(&reason, Duration::MAX).await
-            }
+            Some(reason) => deploy.abort(&reason, Duration::MAX).await,
         };
         self.transactions.ended.push(outcome);
         self.transactions.trouble = None;

@@ -9,7 +9,6 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::content::Contents;
 use super::deploy::Deploy;
-use super::jobs::Jobs;
 use super::options::RunOptions;
 use super::prompt::Prompter;
 use super::session::Sessions;
@@ -30,7 +29,6 @@ pub(super) struct World {
     pub(super) prompter: Arc<dyn Prompter>,
     pub(super) sessions: Sessions,
     pub(super) contents: Contents,
-    pub(super) jobs: Jobs,
     /// The places for hosts that work at once; `None` sets no limit.
     pub(super) forks: Option<Arc<tokio::sync::Semaphore>>,
 }

@@ -9,6 +9,7 @@ mod apt_key;
 mod apt_repository;
 mod archive;
 mod assemble;
+mod async_status;
 mod authorized_key;
 mod blockinfile;
 mod command;
@@ -122,6 +123,7 @@ const MODULES: &[Module] = &[
     module!(apt_key, AptKeyArgs),
     module!(apt_repository, AptRepositoryArgs),
     module!(assemble, AssembleArgs),
+    module!(async_status, AsyncStatusArgs),
     module!(blockinfile, BlockinfileArgs),
     module!(command, CommandArgs),
     module!(alternatives, AlternativesArgs),

@@ -439,7 +439,7 @@ impl DefaultReporter {
     ) -> io::Result<()> {
         let host = &result.host;
         let line = match (finished, result.status) {
-            (false, _) => format!("ASYNC POLL on {host}: jid={job} started=1 finished=0"),
+            (false, _) => format!("ASYNC POLL on {host}: jid={job} started=True finished=False"),
             (true, Status::Ok | Status::Changed) => format!("ASYNC OK on {host}: jid={job}"),
             (true, _) => format!("ASYNC FAILED on {host}: jid={job}"),
         };

@@ -134,18 +134,45 @@ fn chain(steps: &[(&str, Option<&Mark>)]) -> Vec<String> {
         .collect()
 }
 
+/// The longest line of an excerpt, with its number.
+const WIDEST: usize = 120;
+
 fn origin(mark: &Mark) -> String {
     let mut text = format!("\nOrigin: {mark}\n");
     let first = mark.line.saturating_sub(2).max(1);
     let width = mark.line.to_string().len();
+    let room = WIDEST.saturating_sub(width + 1);
+    let mut usable = room;
     for number in first..=mark.line {
         let line = mark.file.line(number).unwrap_or_default();
-        write!(text, "\n{number:>width$} {line}").expect("writing to a string cannot fail");
+        let mut line = line.replace('\t', " ");
+        if let Some((cut, _)) = line.char_indices().nth(room) {
+            usable = room - 3;
+            let cut = line.char_indices().nth(usable).map_or(cut, |(at, _)| at);
+            line.replace_range(cut.., "...");
+        }
+        let gap = if line.is_empty() { "" } else { " " };
+        write!(text, "\n{number:>width$}{gap}{line}").expect("writing to a string cannot fail");
     }
     let column = usize::try_from(mark.column).unwrap_or(1).max(1);
-    let lead = " ".repeat(width + column);
-    write!(text, "\n{lead}^ column {column}\n").expect("writing to a string cannot fail");
+    if column <= usable {
+        let pointer = pointer(column, room);
+        let lead = " ".repeat(width + 1);
+        write!(text, "\n{lead}{pointer}").expect("writing to a string cannot fail");
+    }
+    text.push('\n');
     text
+}
+
+/// Points at a column, with its number to the right of the caret or, where that is too wide, to
+/// the left.
+fn pointer(column: usize, room: usize) -> String {
+    let label = format!("column {column}");
+    if column + 1 + label.len() > room {
+        format!("{label:>width$} ^", width = column.saturating_sub(2))
+    } else {
+        format!("{}^ {label}", " ".repeat(column - 1))
+    }
 }
 
 #[cfg(test)]

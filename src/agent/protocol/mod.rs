@@ -55,6 +55,8 @@ pub struct Call {
     pub umask: Option<u32>,
     /// The task's `timeout` in seconds.
     pub timeout: Option<f64>,
+    /// Runs the task as a job that outlives the session; the answer says where it is to be found.
+    pub background: Option<Background>,
     /// The task's number in the open transaction, where it runs at most once; growing.
     pub transaction_seq: Option<u64>,
     /// The shell text that the user declared to undo the task.
@@ -66,6 +68,18 @@ pub struct Call {
     pub harmless: bool,
     /// The result is secret: of it only `changed` and `failed` are journaled.
     pub no_log: bool,
+}
+
+/// How a task runs in the background (`async`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Background {
+    /// The first part of the job's name; its process completes it.
+    pub id: String,
+    /// Where jobs leave their results; expanded on the target.
+    pub directory: String,
+    /// How long the job may run.
+    pub seconds: u64,
 }
 
 /// What came of a task.
@@ -214,7 +228,7 @@ mod tests {
         };
         assert_eq!(
             String::from_utf8_lossy(&text),
-            r#"{"type":"call","seq":3,"call":{"module":"ping","arguments":{},"check":"run","diff":false,"environment":[],"umask":null,"timeout":null,"transaction_seq":null,"undo":null,"protect":[],"no_log":false}}"#
+            r#"{"type":"call","seq":3,"call":{"module":"ping","arguments":{},"check":"run","diff":false,"environment":[],"umask":null,"timeout":null,"background":null,"transaction_seq":null,"undo":null,"protect":[],"no_log":false}}"#
         );
         assert_eq!(serde_json::from_slice::<ToAgent>(&text).unwrap(), call);
     }

@@ -5,6 +5,7 @@
 //! message, the running task is cancelled, its programs are killed, scratch files are removed and
 //! the session ends. Knows no controller code.
 
+mod background;
 mod content;
 mod program;
 mod scratch;

@@ -7,6 +7,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use super::background;
 use super::serve_standard_streams;
 use crate::machine::Algorithm;
 
@@ -20,7 +21,11 @@ struct Options {
 
 /// Runs the agent on standard input and output; `arguments` come after the word `agent`.
 pub fn run(arguments: impl IntoIterator<Item = String>) -> ExitCode {
-    let ran = parse(arguments).and_then(|options| start(&options));
+    let arguments: Vec<String> = arguments.into_iter().collect();
+    let ran = match arguments.as_slice() {
+        [only] if only == background::ARGUMENT => background::run(),
+        _ => parse(arguments).and_then(|options| start(&options)),
+    };
     match ran {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {

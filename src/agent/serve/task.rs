@@ -11,6 +11,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::background;
 use super::content::Controller;
 use super::session::Session;
 use super::steps::{Declared, Noting, Steps, protect};
@@ -148,6 +149,9 @@ impl Context<'_> {
             let message = format!("the agent has no module `{}`", call.module);
             return Failure::new(message).into_result();
         };
+        if let Some(background) = &call.background {
+            return background::start(call, background);
+        }
         let mark = transactions.mark();
         let mut machine = Machine::new(MachineOptions {
             environment: call.environment.iter().cloned().chain(mark).collect(),
@@ -162,15 +166,12 @@ impl Context<'_> {
                 session: Arc::clone(self.session),
                 seq: self.seq,
             }),
-            umask: call.umask,
-            cancellation: self.cancellation.clone(),
             scratch: self.session.scratch(),
-            diff: call.diff,
-            check: call.check != CheckMode::Off,
             prediction: match call.check {
                 CheckMode::Run => self.session.prediction.clone(),
                 CheckMode::Off | CheckMode::Task => Prediction::default(),
             },
+            ..machine_options(call, self.cancellation)
         });
         if call.transaction_seq.is_some() && call.check == CheckMode::Off {
             let kept = protect(&mut machine, &mut *transactions.undo_log(), &call.protect);
@@ -178,21 +179,39 @@ impl Context<'_> {
                 return Failure::new(why).into_result();
             }
         }
-        let ran = catch_unwind(AssertUnwindSafe(|| {
-            (module.run)(&mut machine, &call.arguments)
-        }));
-        let mut result = match ran {
-            Ok(Ok(outcome)) => outcome.into_result(),
-            Ok(Err(failure)) => failure.into_result(),
-            Err(_) => panicked(&call.module).into_result(),
-        };
-        let invocation = Value::map([(
-            "module_args",
-            modules::invocation(module.spec, &call.arguments),
-        )]);
-        result.insert("invocation".into(), invocation);
-        result
+        run_on(machine, call, module)
     }
+}
+
+/// Returns what a call says of the machine it runs on.
+pub(super) fn machine_options(call: &Call, cancellation: &Cancellation) -> MachineOptions {
+    MachineOptions {
+        environment: call.environment.clone(),
+        umask: call.umask,
+        cancellation: cancellation.clone(),
+        diff: call.diff,
+        check: call.check != CheckMode::Off,
+        ..MachineOptions::default()
+    }
+}
+
+/// Runs a module and returns its whole result, also when it panics.
+pub(super) fn run_on(mut machine: Machine, call: &Call, module: &Module) -> Map {
+    let ran = catch_unwind(AssertUnwindSafe(|| {
+        (module.run)(&mut machine, &call.arguments)
+    }));
+    let mut result = match ran {
+        Ok(Ok(outcome)) => outcome.into_result(),
+        Ok(Err(failure)) => failure.into_result(),
+        Err(_) => panicked(&call.module).into_result(),
+    };
+    let invocation = Value::map([(
+        "module_args",
+        modules::invocation(module.spec, &call.arguments),
+    )]);
+    // What a job left has its own.
+    result.entry("invocation".into()).or_insert(invocation);
+    result
 }
 
 /// Replaces a result that no frame can hold.

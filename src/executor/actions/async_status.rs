@@ -1,35 +1,19 @@
 //! `async_status`: how a task in the background is doing.
 
 use super::{ActionContext, Answer};
-use crate::arguments;
+use crate::executor::deploy::Acting;
 use crate::executor::failure::Failure;
-use crate::executor::jobs;
-use crate::value::{Map, Value};
 
-arguments! {
-    /// Obtain status of asynchronous task.
-    pub(super) struct AsyncStatusArgs for "async_status" {
-        /// The job.
-        jid: String { required },
-        /// Ask about it, or forget it.
-        mode: String { default: "status", choices: ["status", "cleanup"] },
-    }
-}
-
-/// Answers for the job.
+/// Asks the target about the job.
 pub(super) async fn run(context: &mut ActionContext<'_>) -> Result<Answer, Failure> {
-    let args = AsyncStatusArgs::parse(&context.args)
-        .map_err(|problem| Failure::action(problem.message))?;
-    let known = &context.job.world.jobs;
-    if args.mode == "status" {
-        let mut answer = Answer::from_result(jobs::status(&known.state(&args.jid), &args.jid));
-        answer.by_module = true;
-        return Ok(answer);
-    }
-    known.forget(&args.jid);
-    let mut result: Map = jobs::status(&jobs::JobState::Running, &args.jid);
-    let file = result.shift_remove("results_file").unwrap_or_default();
-    result.insert("erased".into(), file);
-    result.insert("started".into(), Value::Bool(false));
-    Ok(Answer::from_result(result))
+    // It changes nothing that a transaction would undo.
+    let place = Acting {
+        target: context.target()?,
+        deploy: None,
+    };
+    let id = context.text("jid").unwrap_or_default();
+    let mode = context.text("mode").unwrap_or_else(|| "status".into());
+    let mut answer = Answer::from_result(context.ask_about_job(&place, &id, &mode).await?);
+    answer.by_module = true;
+    Ok(answer)
 }

@@ -5,11 +5,10 @@ use std::sync::Arc;
 
 use super::{Answer, arguments};
 use crate::agent::protocol::CheckMode;
-use crate::event::{Event, Reversibility, Status, Step, TaskResult};
+use crate::event::{Event, Reversibility, Step};
 use crate::executor::deploy::{self, Acting};
 use crate::executor::execution::Effect;
 use crate::executor::failure::Failure;
-use crate::executor::jobs::{self, JobState};
 use crate::executor::render::Renderer;
 use crate::executor::session::{ModuleCall, RawOutput, Reported, Target};
 use crate::executor::settings::Settings;
@@ -85,6 +84,8 @@ impl ActionContext<'_> {
             protect: self.settings.protect.clone(),
             harmless: deploy::changes_nothing(&self.job.task),
             no_log: self.settings.no_log,
+            background: None,
+            timeout: None,
         };
         let place = Acting {
             target: self.target()?,
@@ -93,10 +94,7 @@ impl ActionContext<'_> {
         let beside = deploy::opaque_steps(name, &call.args).map(nobody_undoes);
         let reported = match self.settings.async_seconds {
             0 => self.call(&place, call).await?,
-            seconds => Reported {
-                result: self.in_background(place, call, seconds).await,
-                steps: Vec::new(),
-            },
+            _ => self.in_background(&place, call).await?,
         };
         let mut answer = Answer::from_result(with_lines(reported.result));
         answer.steps = reported.steps;
@@ -111,7 +109,12 @@ impl ActionContext<'_> {
         Ok(answer)
     }
 
-    async fn call(&self, place: &Acting, call: ModuleCall) -> Result<Reported, Failure> {
+    /// Has the agent of a target run a module.
+    pub(in crate::executor) async fn call(
+        &self,
+        place: &Acting,
+        call: ModuleCall,
+    ) -> Result<Reported, Failure> {
         let world = &self.job.world;
         let host = &self.job.host;
         let progress = |label: &str, done: u64, total: u64| {
@@ -123,51 +126,6 @@ impl ActionContext<'_> {
             });
         };
         place.call(world, call, &progress).await
-    }
-
-    /// Runs a module as a job; with `poll` waits for it.
-    async fn in_background(&self, place: Acting, call: ModuleCall, seconds: u64) -> Map {
-        let world = &self.job.world;
-        let id = jobs::start(world, place, call, seconds);
-        if self.settings.poll == 0 {
-            let started = [
-                ("ansible_job_id", Value::from(id.as_str())),
-                ("results_file", jobs::results_file(&id).into()),
-                ("started", true.into()),
-                ("finished", false.into()),
-                ("changed", true.into()),
-            ];
-            return started
-                .into_iter()
-                .map(|(key, value)| (key.into(), value))
-                .collect();
-        }
-        loop {
-            tokio::time::sleep(std::time::Duration::from_secs(self.settings.poll)).await;
-            let state = world.jobs.state(&id);
-            let finished = state != JobState::Running;
-            let result = jobs::status(&state, &id);
-            let failed = result.get("failed").is_some_and(Value::is_truthy);
-            world.tell(Event::AsyncPolled {
-                result: TaskResult {
-                    host: Arc::clone(&self.job.host),
-                    delegate: None,
-                    task: Arc::clone(&self.job.info),
-                    status: if failed { Status::Failed } else { Status::Ok },
-                    result: result.clone().into(),
-                    item: None,
-                    error: None,
-                    diff: false,
-                    steps: Vec::new(),
-                },
-                job: id.clone(),
-                finished,
-            });
-            if finished {
-                world.jobs.forget(&id);
-                return result;
-            }
-        }
     }
 
     /// Runs a command on the target without an agent.
@@ -245,7 +203,7 @@ impl ActionContext<'_> {
 }
 
 /// Makes the step of something that is done beside the machine and that nobody can undo.
-pub(super) fn nobody_undoes(what: String) -> Step {
+pub(in crate::executor) fn nobody_undoes(what: String) -> Step {
     Step {
         class: Reversibility::Opaque,
         what,

@@ -32,7 +32,7 @@ use crate::playbook::{ActionKind, Catalog, ModuleName};
 use crate::value::{Map, Value};
 
 pub(super) use arguments::argument;
-pub(super) use context::ActionContext;
+pub(super) use context::{ActionContext, nobody_undoes};
 pub(super) use raw::quoted;
 
 /// What an action or a module answered.
@@ -134,11 +134,7 @@ static ACTIONS: &[ActionEntry] = &[
     action!("add_host", &inventory::ADD_HOST, inventory::add_host, once),
     action!("assemble", assemble::run),
     action!("assert", &assert::AssertArgs::SPEC, assert::run),
-    action!(
-        "async_status",
-        &async_status::AsyncStatusArgs::SPEC,
-        async_status::run
-    ),
+    action!("async_status", async_status::run),
     action!("copy", transfer::copy),
     action!("debug", &debug::DebugArgs::SPEC, debug::run),
     action!("fail", &fail::FailArgs::SPEC, fail::run),
@@ -214,10 +210,21 @@ pub(super) async fn run(
 ) -> Result<Answer, Failure> {
     context.args = prepared.args.clone();
     let name = short(&prepared.name);
+    if context.settings.async_seconds > 0 && !can_be_a_job(name) {
+        let written = context.job.task.action.written.to_value();
+        return Err(Failure::action(format!(
+            "This action ({written}) does not support async."
+        )));
+    }
     match find(name) {
         Some(action) => (action.run)(context).await,
         None => context.call_module(name).await,
     }
+}
+
+/// Tells whether a task can be a job of the target: not what has a part on the controller.
+fn can_be_a_job(name: &str) -> bool {
+    name == "setup" || (find(name).is_none() && name != "assemble")
 }
 
 fn resolve(context: &ActionContext<'_>) -> Result<Arc<str>, Failure> {

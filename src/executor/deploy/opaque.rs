@@ -79,8 +79,13 @@ fn refusal(task: &Task) -> Option<Error> {
         _ if COMMANDS.contains(&name) => option("creates").is_none() && !writes_creates(args),
         _ => false,
     };
+    let is_job = task.async_seconds.is_some()
+        && task
+            .poll
+            .as_ref()
+            .is_some_and(|poll| poll.kind == Kind::Int(0));
     let is_declared = name != "raw" && (says(task, UNDO) || says(task, PROTECT));
-    if !is_opaque || is_declared || changes_nothing(task) {
+    if !is_job && (!is_opaque || is_declared || changes_nothing(task)) {
         return None;
     }
     Some(refused(name, &task.action.written.mark))
