@@ -389,10 +389,8 @@ fn initial(chosen: &ChosenSettings, format: InitFormat, disabled: bool) -> Strin
                     None => sections.push((section, entry)),
                 }
             }
-            sections
-                .into_iter()
-                .map(|(section, entries)| format!("[{section}]\n{entries}\n"))
-                .collect()
+            let told = |(section, entries)| format!("[{section}]\n{entries}\n");
+            sections.into_iter().map(told).collect::<Vec<_>>().concat()
         }
     }
 }

@@ -224,9 +224,8 @@ fn tell_warning(prepared: &Preparation, text: &str, mark: Option<&Mark>) {
 fn painted_warning(config: &Config, text: &str, mark: Option<&Mark>) -> String {
     let painter = screen::painter(config, io::stderr().is_terminal());
     let colour = Palette::from_config(config).warn;
-    painter
-        .paint(&diagnostic::render_warning(text, mark), &colour)
-        .to_string()
+    let text = diagnostic::render_warning(text, mark);
+    painter.paint(&text, &colour)
 }
 
 /// Prints the errors that ended the command, each as one story, and picks the exit code.

@@ -52,7 +52,7 @@ pub(super) fn run() -> Result<(), String> {
     match Job::begin(&call, &background) {
         Ok(mut job) => {
             say(&job.begun()).map_err(|error| error.to_string())?;
-            let result = job.run(&call, module, Duration::from_secs(background.seconds));
+            let result = run_within(&call, module, Duration::from_secs(background.seconds));
             job.leave(&result).map_err(|error| error.to_string())
         }
         Err(error) => say(&Failure::from(error).into_result()).map_err(|error| error.to_string()),
@@ -131,36 +131,37 @@ impl Job {
         self.machine
             .write(&self.file, Content::Bytes(json(result)), &new)
     }
+}
 
-    fn run(&self, call: &Call, module: &'static Module, limit: Duration) -> Map {
-        let cancellation = Cancellation::default();
-        let scratch = Scratch::make();
-        let machine = Machine::new(MachineOptions {
-            scratch: scratch.as_ref().map(|scratch| scratch.path().to_owned()),
-            ..machine_options(call, &cancellation)
-        });
-        let call = call.clone();
-        let (done, ended) = channel();
-        std::thread::spawn(move || done.send(run_on(machine, &call, module)));
-        let result = match ended.recv_timeout(limit) {
-            Ok(result) => result,
-            Err(RecvTimeoutError::Disconnected) => Failure::new("the job ended").into_result(),
-            Err(RecvTimeoutError::Timeout) => {
-                cancellation.cancel();
-                // Its programs are being killed; a module that hears nothing ends with us.
-                ended.recv_timeout(Duration::from_secs(2)).ok();
-                map([
-                    ("msg", "Timeout exceeded".into()),
-                    ("failed", true.into()),
-                    ("child_pid", std::process::id().into()),
-                ])
-            }
-        };
-        if let Some(scratch) = scratch {
-            scratch.remove();
+/// Runs a job's module, and ends it when its time is over.
+fn run_within(call: &Call, module: &'static Module, limit: Duration) -> Map {
+    let cancellation = Cancellation::default();
+    let scratch = Scratch::make();
+    let machine = Machine::new(MachineOptions {
+        scratch: scratch.as_ref().map(|scratch| scratch.path().to_owned()),
+        ..machine_options(call, &cancellation)
+    });
+    let call = call.clone();
+    let (done, ended) = channel();
+    std::thread::spawn(move || done.send(run_on(machine, &call, module)));
+    let result = match ended.recv_timeout(limit) {
+        Ok(result) => result,
+        Err(RecvTimeoutError::Disconnected) => Failure::new("the job ended").into_result(),
+        Err(RecvTimeoutError::Timeout) => {
+            cancellation.cancel();
+            // Its programs are being killed; a module that hears nothing ends with us.
+            ended.recv_timeout(Duration::from_secs(2)).ok();
+            map([
+                ("msg", "Timeout exceeded".into()),
+                ("failed", true.into()),
+                ("child_pid", std::process::id().into()),
+            ])
         }
-        result
+    };
+    if let Some(scratch) = scratch {
+        scratch.remove();
     }
+    result
 }
 
 fn map<const N: usize>(pairs: [(&str, Value); N]) -> Map {
