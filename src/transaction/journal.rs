@@ -173,6 +173,9 @@ pub struct OldAttributes {
     pub capability: Option<Vec<u8>>,
 }
 
+/// What an effect is called that brings the copy of a path back; the path follows.
+pub const KEEPING: &str = "keep ";
+
 /// How far an effect can be undone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "class", content = "steps", rename_all = "snake_case")]

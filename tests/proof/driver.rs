@@ -1,7 +1,10 @@
 //! One transaction without a network: `sweep` runs it under a tracer that breaks its calls.
 //!
 //! `proof apply STATE TREE` changes the tree in a transaction and leaves it open, `proof recover
-//! STATE TREE` undoes whatever is open and says what came of it.
+//! STATE TREE` undoes whatever is open and says what came of it. `proof deploy STATE TREE AGENT…`
+//! changes it with the agent of that command line, and `proof told STATE` says how far all is.
+
+mod deploying;
 
 use std::error::Error;
 use std::path::Path;
@@ -21,7 +24,11 @@ fn main() -> ExitCode {
     let done = match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [_, "apply", state, tree] => apply(Path::new(state), Path::new(tree)),
         [_, "recover", state, _] => recover(Path::new(state)),
-        _ => Err("usage: proof apply|recover STATE TREE".into()),
+        [_, "deploy", state, tree, ref agent @ ..] => {
+            deploying::deploy(Path::new(state), Path::new(tree), agent)
+        }
+        [_, "told", state] => told(Path::new(state)),
+        _ => Err("usage: proof apply|recover|deploy|told STATE TREE".into()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -107,5 +114,18 @@ fn recover(state: &Path) -> Done {
         }
     }
     say("rolled back");
+    Ok(())
+}
+
+/// Says the state of every transaction.
+fn told(state: &Path) -> Done {
+    let Some(root) = StateRoot::find(state)? else {
+        return Ok(());
+    };
+    for stored in root.transactions()? {
+        if !stored.is_unborn() {
+            say(&format!("{:?}", stored.state()));
+        }
+    }
     Ok(())
 }

@@ -35,10 +35,30 @@ pub(in crate::agent) fn left_behind(
     let Ok(all) = root.transactions() else {
         return Vec::new();
     };
+    all.iter().for_each(|one| sweep(root, one));
     all.into_iter()
         .filter(|one| !matches!(one.state(), State::Committed | State::RolledBack))
         .filter_map(|one| pick_up(root, &one, program, has_hook))
         .collect()
+}
+
+/// Takes away what the guardian of an undone transaction left when it died, or failed, at the very
+/// end.
+fn sweep(root: &StateRoot, stored: &Stored) {
+    let socket = stored.directory.join(SOCKET);
+    if stored.state() != State::RolledBack || stored.is_clear() && !socket.exists() {
+        return;
+    }
+    let Some(replay) = stored.replay() else {
+        return;
+    };
+    // One that still holds its lock has not left.
+    if let Ok(lock) = Lock::take(root.path(), &replay.header().application) {
+        // What cannot go now goes with the next collection.
+        root.clear(stored);
+        rustix::fs::unlink(&socket).ok();
+        lock.free();
+    }
 }
 
 /// Returns what became of a transaction; `None` when somebody looks after it.

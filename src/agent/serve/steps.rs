@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::agent::protocol::Call;
 use crate::machine::{Command, Machine};
-use crate::transaction::journal::{Undo, UndoLog, UndoRecord, UndoStep};
+use crate::transaction::journal::{KEEPING, Undo, UndoLog, UndoRecord, UndoStep};
 use crate::transaction::state::{Class, Step};
 
 /// Passes records on and notes what they are about.
@@ -90,20 +90,28 @@ fn protect_one(machine: &mut Machine, log: &mut dyn UndoLog, path: &Path) -> Res
         (_, None) => return Ok(()),
         (None, Some(_)) => format!("rm -rf -- {}", quoted(path)),
         (Some(_), Some(kept)) => {
+            let whole = kept.clone();
             let (path, kept) = (quoted(path), quoted(&kept));
             let copy = Command::shell(format!("cp -a --reflink=auto -- {path} {kept}"));
             let copied = machine.query(&copy).map_err(|error| error.to_string())?;
             if !copied.success() {
                 return Err(copied.stderr_text().trim().to_owned());
             }
+            sync_around(&whole).map_err(|error| error.to_string())?;
             format!("rm -rf -- {path} && cp -a --reflink=auto -- {kept} {path}")
         }
     };
     let record = UndoRecord::Effect {
-        what: format!("keep {}", path.display()),
+        what: format!("{KEEPING}{}", path.display()),
         undo: Undo::Declared(vec![UndoStep::shell(undo)]),
     };
     log.append(record).map_err(|error| error.to_string())
+}
+
+/// Makes a fresh copy durable, whatever it is a copy of.
+fn sync_around(path: &Path) -> std::io::Result<()> {
+    let directory = std::fs::File::open(path.parent().unwrap_or(path))?;
+    Ok(rustix::fs::syncfs(&directory)?)
 }
 
 fn quoted(text: &str) -> String {

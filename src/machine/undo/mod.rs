@@ -8,6 +8,7 @@ mod effects;
 mod files;
 mod generation;
 mod spot;
+mod standing;
 mod verify;
 
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ use crate::transaction::state::{Drift, Item};
 use crate::transaction::store::boot_id;
 
 pub use generation::revert_generation;
+use standing::Standing;
 
 /// How to undo.
 #[derive(Clone, Debug)]
@@ -109,6 +111,8 @@ struct Run<'a> {
     renewed: Vec<PathBuf>,
     /// Records that are not as they were, for a reason that is told.
     excused: Vec<u64>,
+    /// What could not be undone: what is older there has to wait for it.
+    standing: Vec<Standing>,
     items: Vec<Item>,
     drift: Vec<Drift>,
 }
@@ -121,6 +125,7 @@ impl<'a> Run<'a> {
             same_boot: replay.header().boot_id == boot_id(),
             renewed: renewed(replay),
             excused: Vec::new(),
+            standing: Vec::new(),
             items: Vec::new(),
             drift: replay.drift().into_iter().cloned().collect(),
         }
@@ -133,14 +138,31 @@ impl<'a> Run<'a> {
                 undo: Undo::Again(_),
                 ..
             } => return Ok(()),
-            UndoRecord::Effect { undo, .. } => self.undo_effect(undo),
-            record => self.undo_change(number, record, newest),
+            record => match standing::in_the_way(&self.standing, record) {
+                Some(path) => Err(format!("a later change of `{}` stands", path.display())),
+                None => self.undo_one(number, record, newest),
+            },
         };
         let outcome = match undone {
             Ok(outcome) => outcome,
-            Err(why) => Outcome::Failed { why },
+            Err(why) => {
+                self.standing.extend(standing::of(record));
+                Outcome::Failed { why }
+            }
         };
         self.note(number, record, outcome)
+    }
+
+    fn undo_one(
+        &mut self,
+        number: u64,
+        record: &UndoRecord,
+        newest: bool,
+    ) -> Result<Outcome, String> {
+        match record {
+            UndoRecord::Effect { undo, .. } => self.undo_effect(undo),
+            record => self.undo_change(number, record, newest),
+        }
     }
 
     fn note(&mut self, number: u64, record: &UndoRecord, outcome: Outcome) -> Result<(), LogError> {

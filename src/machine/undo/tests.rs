@@ -15,7 +15,7 @@ use crate::machine::{
     Attributes, Command, Content, Effect, Follow, Machine, MachineOptions, NewFile, Timestamp,
     extended,
 };
-use crate::transaction::journal::UndoStep;
+use crate::transaction::journal::{UndoLog, UndoStep};
 use crate::transaction::log::{Header, SharedLog};
 use crate::transaction::state::State;
 use crate::transaction::store::StateRoot;
@@ -580,4 +580,25 @@ fn a_tree_is_kept_by_renaming_it_and_a_file_by_another_name() {
     assert_eq!(kept.join("file").metadata().unwrap().ino(), inode);
     assert_eq!(world.roll_back(), CLEAN);
     assert_eq!(world.path("tree/file").metadata().unwrap().ino(), inode);
+}
+
+#[test]
+fn what_is_older_waits_for_a_later_change_of_the_same_that_could_not_be_undone() {
+    let mut world = world();
+    let (file, flag) = (world.path("file"), world.path("../flag"));
+    foreign(&file, b"old");
+    let old = digest(&world.tree);
+    world.write("file", "new");
+    let keep = UndoRecord::Effect {
+        what: format!("keep {}", file.display()),
+        undo: Undo::Declared(vec![UndoStep::shell(format!("test -e {}", flag.display()))]),
+    };
+    UndoLog::append(&mut world.log.clone(), keep).unwrap();
+    let items = stuck(world.roll_back());
+    let waits = format!("a later change of `{}` stands", file.display());
+    assert_eq!(items[1], (file.display().to_string(), waits));
+    assert_eq!(fs::read(&file).unwrap(), b"new");
+    foreign(&flag, b"");
+    assert_eq!(world.roll_back(), CLEAN);
+    assert_eq!(digest(&world.tree), old);
 }

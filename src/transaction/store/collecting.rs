@@ -64,7 +64,7 @@ fn clear(directory: &Path, shelves: &[&Path]) -> Vec<String> {
             continue;
         };
         for entry in entries.flatten() {
-            if !entry.file_name().as_encoded_bytes().starts_with(b"drift-") {
+            if !is_drift(&entry.file_name()) {
                 wrong.extend(remove_path(&entry.path()).err());
             }
         }
@@ -76,7 +76,18 @@ fn clear(directory: &Path, shelves: &[&Path]) -> Vec<String> {
     wrong
 }
 
+fn is_drift(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b"drift-")
+}
+
 impl Stored {
+    /// Tells whether no pre-image is left in the transaction's own directory.
+    pub fn is_clear(&self) -> bool {
+        std::fs::read_dir(self.directory.join(KEPT)).map_or(true, |mut entries| {
+            entries.all(|entry| entry.is_ok_and(|entry| is_drift(&entry.file_name())))
+        })
+    }
+
     fn shelves(&self) -> Vec<&Path> {
         self.replay()
             .map(|replay| replay.shelves())
