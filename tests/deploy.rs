@@ -481,6 +481,31 @@ fn what_nobody_can_undo_is_named_and_is_never_told_as_rolled_back() {
 }
 
 #[test]
+fn a_command_that_changed_nothing_hides_no_other_of_the_same_words() {
+    let fleet = Fleet::new();
+    fleet.file(
+        "same.yml",
+        "
+- hosts: web1,web2
+  gather_facts: false
+  tasks:
+    - command: 'true'
+      changed_when: inventory_hostname == 'web2'
+    - command: 'true'
+      changed_when: false
+    - fail:
+",
+    );
+    let ended = fleet.run(&["deploy", "same.yml"]);
+    assert_eq!(ended.status, Some(21), "{ended}");
+    let line = ended.last_line();
+    assert!(
+        line.starts_with("STUCK: rolled back except for 1 thing on web2"),
+        "{ended}"
+    );
+}
+
+#[test]
 fn a_job_beside_the_transaction_is_named_as_not_undone() {
     let fleet = Fleet::new();
     fleet.file(

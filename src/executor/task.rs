@@ -404,7 +404,7 @@ fn forget_harmless(job: &Job, execution: &mut Execution) {
     execution.steps.retain(|step| {
         let is_harmless = step.class == Reversibility::Opaque;
         if let (true, Some(deploy)) = (is_harmless, &job.deploy) {
-            deploy.is_harmless(&step.what);
+            deploy.is_harmless(&job.host, &step.what);
         }
         !is_harmless
     });

@@ -421,6 +421,7 @@ impl Deploy {
             )
         };
         let left = self.table().left.clone();
+        let mut harmless = self.table().harmless.clone();
         let participants: Vec<_> = members
             .iter()
             .zip(words)
@@ -437,7 +438,7 @@ impl Deploy {
                 };
                 let mut not_undone = Vec::new();
                 if !matches!(end, ParticipantEnd::Committed(_)) {
-                    not_undone = self.harmful(&word.report.opaque);
+                    not_undone = harmless.taken_from(&participant.host, &word.report.opaque);
                     not_undone.extend(participant.done_beside());
                 }
                 ParticipantOutcome {
@@ -462,13 +463,6 @@ impl Deploy {
             reason: self.table().reason.clone(),
             participants,
         }
-    }
-
-    /// Leaves out what tasks did that changed nothing by their own word.
-    pub(super) fn harmful(&self, opaque: &[String]) -> Vec<String> {
-        let table = self.table();
-        let harmful = opaque.iter().filter(|what| !table.harmless.contains(*what));
-        harmful.cloned().collect()
     }
 
     async fn close(&self, members: &[Arc<Participant>]) {

@@ -71,8 +71,7 @@ struct Table {
     members: IndexMap<Target, Arc<Participant>>,
     /// The savepoints that are set on a host, innermost last.
     savepoints: HashMap<Arc<str>, Vec<String>>,
-    /// Steps nobody could undo, of tasks that changed nothing.
-    harmless: HashSet<String>,
+    harmless: Harmless,
     /// Why the transaction was not committed.
     reason: Option<String>,
     /// What became of hosts that were left out.
@@ -163,9 +162,9 @@ impl Deploy {
             .collect()
     }
 
-    /// Remembers that steps of a task that changed nothing need no undo.
-    pub(super) fn is_harmless(&self, what: &str) {
-        self.table().harmless.insert(what.to_owned());
+    /// Remembers that a step on a host, of a task that changed nothing, needs no undo.
+    pub(super) fn is_harmless(&self, host: &Arc<str>, what: &str) {
+        self.table().harmless.add(host, what);
     }
 
     /// Remembers a step on a host that no agent knows of and nobody can undo.
@@ -223,6 +222,34 @@ impl Acting {
                 .extend(prediction::predicted(&asked, &reported.result));
         }
         Ok(reported)
+    }
+}
+
+/// Steps nobody could undo, of tasks that changed nothing by their own word: by host, each as often
+/// as it was done. The same command may well have changed another host, or this one another time.
+#[derive(Clone, Default)]
+struct Harmless(HashMap<Arc<str>, Vec<String>>);
+
+impl Harmless {
+    fn add(&mut self, host: &Arc<str>, what: &str) {
+        let steps = self.0.entry(Arc::clone(host)).or_default();
+        steps.push(what.to_owned());
+    }
+
+    /// Returns what is left of the steps of a host without these, which are used up.
+    fn taken_from(&mut self, host: &str, steps: &[String]) -> Vec<String> {
+        let Some(harmless) = self.0.get_mut(host) else {
+            return steps.to_vec();
+        };
+        let mut left = steps.to_vec();
+        left.retain(|step| match harmless.iter().position(|it| it == step) {
+            Some(at) => {
+                harmless.swap_remove(at);
+                false
+            }
+            None => true,
+        });
+        left
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::ending::{drifted, items};
-use super::{Deploy, Participant};
+use super::{Deploy, Harmless, Participant};
 use crate::event::{ParticipantEnd, ParticipantOutcome};
 use crate::executor::failure::Failure;
 
@@ -58,8 +58,10 @@ impl Deploy {
         }
         self.release_savepoint(host, name);
         let mut outcomes = Vec::new();
+        let mut harmless = self.table().harmless.clone();
         for participant in self.participants_of(host) {
-            outcomes.push(self.return_one(&participant, name).await?);
+            let outcome = self.return_one(&participant, name, &mut harmless).await?;
+            outcomes.push(outcome);
         }
         Ok(outcomes)
     }
@@ -68,6 +70,7 @@ impl Deploy {
         &self,
         participant: &Participant,
         name: &str,
+        harmless: &mut Harmless,
     ) -> Result<ParticipantOutcome, Failure> {
         let mut slot = participant.slot.lock().await;
         let session = slot.session.as_mut().ok_or_else(lost)?;
@@ -82,7 +85,7 @@ impl Deploy {
             },
             drift: drifted(&report.drift),
             stuck: items(&report.stuck),
-            not_undone: self.harmful(&report.opaque),
+            not_undone: harmless.taken_from(&participant.host, &report.opaque),
         })
     }
 }
