@@ -77,6 +77,12 @@ impl Machine {
         self.run_program(command).map(Execution::Done)
     }
 
+    /// Puts into the undo log what no program of ours does (a request to a server of the target);
+    /// tells whether it may come about, which in check mode it may not.
+    pub fn affect(&mut self, effect: Effect) -> Result<bool> {
+        self.may_execute(&Command::new(["request"]), effect)
+    }
+
     /// Puts the effect into the undo log; tells whether it may come about.
     pub(super) fn may_execute(&mut self, command: &Command, effect: Effect) -> Result<bool> {
         if self.predicted().is_some() {

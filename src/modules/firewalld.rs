@@ -65,8 +65,11 @@ pub(crate) fn run(machine: &mut Machine, args: FirewalldArgs) -> ModuleResult {
             "offline cannot be enabled unless permanent changes are allowed",
         ));
     }
-    let immediate =
-        (args.immediate && !(args.offline && is_offline)) || (!args.permanent && !args.immediate);
+    let immediate = if args.immediate {
+        !(args.offline && is_offline)
+    } else {
+        !args.permanent
+    };
     if immediate && is_offline {
         return Err(Failure::new(
             "firewall is not currently running, unable to perform immediate actions without a \
@@ -140,7 +143,7 @@ pub(crate) fn run(machine: &mut Machine, args: FirewalldArgs) -> ModuleResult {
         .to_owned(),
     ];
     if changed {
-        msgs.extend(thing.told(&firewall.zone, on, &args.state));
+        msgs.push(thing.told(&firewall.zone, on, &args.state));
     }
     if is_offline {
         msgs.push("(offline operation: only on-disk configs were altered)".into());
@@ -204,8 +207,8 @@ impl Thing {
     }
 
     /// Returns what is said of a change.
-    fn told(&self, zone: &str, on: bool, state: &str) -> Option<String> {
-        Some(match self {
+    fn told(&self, zone: &str, on: bool, state: &str) -> String {
+        match self {
             Self::Valued("source", _, value) if on => format!("Added {value} to zone {zone}"),
             Self::Valued("interface", _, value) if on => {
                 format!("Changed {value} to zone {zone}")
@@ -226,7 +229,7 @@ impl Thing {
                 format!("Added zone {zone}, Changed zone {zone} to {state}")
             }
             Self::Zone => format!("Removed zone {zone}, Changed zone {zone} to {state}"),
-        })
+        }
     }
 
     /// Returns the option that asks for, adds or removes it.

@@ -12,12 +12,14 @@ mod assemble;
 mod async_status;
 mod authorized_key;
 mod blockinfile;
+mod capabilities;
 mod command;
 mod copy;
 mod cron;
 mod deb822_repository;
 mod debconf;
 mod dnf;
+mod docker;
 mod dpkg_selections;
 mod edit;
 mod encoding;
@@ -31,6 +33,7 @@ mod fragments;
 mod get_url;
 mod getent;
 mod git;
+mod git_config;
 mod glob;
 mod group;
 mod hostname;
@@ -42,6 +45,7 @@ mod iptables;
 mod known_hosts;
 mod lineinfile;
 mod lines;
+mod make;
 mod modprobe;
 mod mount;
 mod mount_facts;
@@ -64,8 +68,10 @@ mod service;
 mod service_facts;
 mod setup;
 mod slurp;
+mod snap;
 mod stat;
 mod subversion;
+mod supervisorctl;
 mod sysctl;
 mod systemd;
 mod sysvinit;
@@ -126,12 +132,27 @@ const MODULES: &[Module] = &[
     module!(async_status, AsyncStatusArgs),
     module!(blockinfile, BlockinfileArgs),
     module!(command, CommandArgs),
+    module!(docker, DockerContainerArgs, run_container),
+    module!(docker, DockerContainerInfoArgs, run_container_info),
+    module!(docker, DockerHostInfoArgs, run_host_info),
+    module!(docker, DockerImageArgs, run_image),
+    module!(docker, DockerImageInfoArgs, run_image_info),
+    module!(docker, DockerLoginArgs, run_login),
+    module!(docker, DockerNetworkArgs, run_network),
+    module!(docker, DockerNetworkInfoArgs, run_network_info),
+    module!(docker, DockerVolumeArgs, run_volume),
+    module!(docker, DockerVolumeInfoArgs, run_volume_info),
     module!(alternatives, AlternativesArgs),
+    module!(capabilities, CapabilitiesArgs),
+    module!(git_config, GitConfigArgs),
     module!(ini_file, IniFileArgs),
+    module!(make, MakeArgs),
     module!(modprobe, ModprobeArgs),
     module!(npm, NpmArgs),
     module!(sefcontext, SefcontextArgs),
     module!(seport, SeportArgs),
+    module!(snap, SnapArgs),
+    module!(supervisorctl, SupervisorctlArgs),
     module!(ufw, UfwArgs),
     module!(copy, CopyArgs),
     module!(cron, CronArgs),

@@ -84,7 +84,7 @@ pub(crate) fn run(machine: &mut Machine, args: UfwArgs) -> ModuleResult {
     let mut work = Ufw {
         machine,
         args: &args,
-        ufw,
+        program: ufw,
         grep,
         commands: Vec::new(),
         state: String::new(),
@@ -104,7 +104,7 @@ pub(crate) fn run(machine: &mut Machine, args: UfwArgs) -> ModuleResult {
 struct Ufw<'a> {
     machine: &'a mut Machine,
     args: &'a UfwArgs,
-    ufw: String,
+    program: String,
     grep: String,
     /// All that was run, as text.
     commands: Vec<String>,
@@ -115,7 +115,7 @@ struct Ufw<'a> {
 
 impl Ufw<'_> {
     fn run(&mut self) -> ModuleResult {
-        self.state = self.ask(&format!("{} status verbose", self.ufw))?;
+        self.state = self.ask(&format!("{} status verbose", self.program))?;
         self.rules = self.current_rules()?;
         let args = self.args;
         let mut changed = false;
@@ -134,7 +134,7 @@ impl Ufw<'_> {
         if self.machine.is_check() {
             return Ok(Outcome::unchanged().with_changed(changed));
         }
-        let state = self.ask(&format!("{} status verbose", self.ufw))?;
+        let state = self.ask(&format!("{} status verbose", self.program))?;
         if !changed {
             changed = state != self.state || self.current_rules()? != self.rules;
         }
@@ -159,7 +159,7 @@ impl Ufw<'_> {
         if self.machine.is_check() {
             return Ok(differs);
         }
-        self.act(&format!("{} -f {verb}", self.ufw))?;
+        self.act(&format!("{} -f {verb}", self.program))?;
         Ok(matches!(state, "reloaded" | "reset"))
     }
 
@@ -172,7 +172,12 @@ impl Ufw<'_> {
             ));
         }
         if !self.machine.is_check() {
-            let words = [&self.ufw, "default", policy, direction.unwrap_or_default()];
+            let words = [
+                &self.program,
+                "default",
+                policy,
+                direction.unwrap_or_default(),
+            ];
             self.act(words.join(" ").trim_end())?;
             return Ok(false);
         }
@@ -206,7 +211,7 @@ impl Ufw<'_> {
             _ => true,
         };
         if !self.machine.is_check() {
-            self.act(&format!("{} logging {level}", self.ufw))?;
+            self.act(&format!("{} logging {level}", self.program))?;
         }
         Ok(changed)
     }
@@ -229,7 +234,7 @@ impl Ufw<'_> {
             Some(number) if !args.delete => self.place(number)?,
             _ => None,
         };
-        let mut words = vec![self.ufw.clone()];
+        let mut words = vec![self.program.clone()];
         for (is_on, word) in [
             (is_check, "--dry-run"),
             (args.route, "route"),
@@ -277,9 +282,7 @@ impl Ufw<'_> {
         let tuples = |text: &str, family: Option<fn(&str) -> bool>| {
             text.lines()
                 .filter(|line| line.starts_with("### tuple"))
-                .filter(|line| {
-                    family.is_none_or(|is_of| line.split_whitespace().any(|word| is_of(word)))
-                })
+                .filter(|line| family.is_none_or(|is_of| line.split_whitespace().any(is_of)))
                 .map(str::to_owned)
                 .collect::<Vec<_>>()
         };
@@ -299,7 +302,7 @@ impl Ufw<'_> {
         if self.args.insert_relative_to == "zero" {
             return Ok(Some(number));
         }
-        let listed = tool::ask(self.machine, &[self.ufw.as_str(), "status", "numbered"])?;
+        let listed = tool::ask(self.machine, &[self.program.as_str(), "status", "numbered"])?;
         let rules: Vec<(i64, bool)> = listed
             .stdout_text()
             .lines()
@@ -326,7 +329,7 @@ impl Ufw<'_> {
     }
 
     fn knows_comments(&mut self) -> Result<bool, Failure> {
-        let said = self.ask(&format!("{} --version", self.ufw))?;
+        let said = self.ask(&format!("{} --version", self.program))?;
         let found = groups(r"^ufw.+?(\d+)\.(\d+)(?:\.(\d+))?.*$", said.trim_start());
         let number = |index: usize| {
             let text = found.get(index).cloned().flatten()?;
@@ -390,7 +393,7 @@ while [ $# -gt 1 ]; do printf %s "$2" >"$1" || exit; shift 2; done
         } else {
             "disable"
         };
-        let mut argv: Vec<String> = ["/bin/sh", "-c", SCRIPT, "sh", &self.ufw, verb]
+        let mut argv: Vec<String> = ["/bin/sh", "-c", SCRIPT, "sh", &self.program, verb]
             .map(str::to_owned)
             .to_vec();
         for path in RULES.iter().chain(&SETTINGS) {
