@@ -7,6 +7,7 @@ mod arguments;
 mod config;
 mod deploy;
 mod extra_vars;
+mod fact_cache;
 mod files;
 mod fleet;
 mod inventory;

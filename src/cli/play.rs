@@ -16,7 +16,7 @@ use super::screen::{Layout, Screen, ScreenOptions};
 use super::secrets::{LoginPasswords, login_passwords};
 use super::surroundings;
 use super::terminal::TerminalPrompter;
-use super::{deploy, listing};
+use super::{deploy, fact_cache, listing};
 use crate::config::Config;
 use crate::error::{
     EXIT_ERROR, EXIT_FAILED_HOSTS, EXIT_IN_DOUBT, EXIT_INTERRUPTED, EXIT_OK, EXIT_ROLLED_BACK,
@@ -178,7 +178,17 @@ impl Job<'_> {
         adjust(&mut options);
         let constants = constants(prepared, &options, self.tags, &self.playbooks[0]);
         let settings = settings(prepared, &self.files, constants, engine.clone());
-        let variables = Variables::new(settings, Arc::clone(&prepared.inventory), host_files);
+        let mut variables = Variables::new(settings, Arc::clone(&prepared.inventory), host_files);
+        let cache = fact_cache::read(&prepared.config, &prepared.surroundings);
+        if let Some(cache) = cache.map_err(|error| vec![error])? {
+            if prepared.flush_cache {
+                let hosts = prepared.inventory.hosts().map(|host| &*host.name);
+                hosts
+                    .chain(["localhost"])
+                    .for_each(|host| cache.forget(host));
+            }
+            variables.keep_facts_in(cache);
+        }
         let parts = Parts {
             options,
             context: &context,

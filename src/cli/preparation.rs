@@ -46,6 +46,8 @@ pub(super) struct Preparation {
     pub(super) inventory: Arc<Inventory>,
     pub(super) limit_text: Option<String>,
     pub(super) limit: Option<Limit>,
+    /// Forget what is kept of the hosts' facts first.
+    pub(super) flush_cache: bool,
     pub(super) warnings: Vec<Warning>,
 }
 
@@ -100,6 +102,7 @@ impl Preparation {
             inventory: Arc::new(inventory),
             limit_text,
             limit,
+            flush_cache: sources.flush_cache,
             warnings,
         })
     }

@@ -237,7 +237,7 @@ impl Session<'_> {
         let (secrets, warnings) =
             secrets::vault_secrets(passwords, self.config, directory, &redactor)?;
         for warning in warnings {
-            tell(&super::painted_warning(self.config, &warning, None));
+            say(&super::painted_warning(self.config, &warning, None));
         }
         Ok(secrets)
     }

@@ -411,6 +411,18 @@ fn without_effect(
     let Effect::Nothing(why) = setting.effect else {
         return None;
     };
+    // Callbacks that are there need no plugin.
+    if setting.name == "CALLBACKS_ENABLED" {
+        let mut names = value.as_list().unwrap_or_default().iter();
+        let is_there = |name: &Value| {
+            let name = name.to_string();
+            let short = name.strip_prefix("ansible.builtin.").unwrap_or(&name);
+            ["default", "minimal", "oneline"].contains(&short)
+        };
+        if names.all(is_there) {
+            return None;
+        }
+    }
     let is_changed =
         *origin != Origin::Default && default_of(setting, None, surroundings).ok()? != *value;
     is_changed.then(|| {

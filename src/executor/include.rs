@@ -173,9 +173,8 @@ impl Dispatcher<'_> {
             self.world.tell(Event::Failed(Arc::new(error)));
         }
         let mut execution = Execution::default();
-        match &request.include {
-            Include::Tasks(file) => execution.set("include", file.as_str()),
-            Include::Role { name, .. } => execution.set("include_role", name.as_str()),
+        if let Include::Tasks(file) = &request.include {
+            execution.set("include", file.as_str());
         }
         execution.set("changed", false);
         execution.set("failed", true);

@@ -227,7 +227,11 @@ impl Inventories {
 
     /// Keeps facts.
     pub(super) fn set_facts(&mut self, host: &str, facts: &Map) {
-        self.variables.add_facts(host, facts);
+        if let Err(message) = self.variables.add_facts(host, facts) {
+            let mark = None;
+            // Nobody listens any more when the run is over.
+            self.events.send(Event::Warning { message, mark }).ok();
+        }
     }
 
     /// Forgets facts.

@@ -56,21 +56,32 @@ pub(super) fn without_unborn_owners(
     if !machine.is_check() {
         return (attributes, warnings);
     }
-    if let Some(owner) = &attributes.owner
-        && machine.user_id(owner).is_none()
-    {
-        warnings.push(format!(
-            "failed to look up user {owner}. Create user up to this point in real play"
-        ));
-        attributes.owner = None;
+    let told = |what: &str, named: &str| {
+        format!("failed to look up {what} {named}. Create {what} up to this point in real play")
+    };
+    if let Some(owner) = attributes.owner.clone() {
+        match owner.parse() {
+            Ok(uid) if machine.user_name(uid).is_none() => {
+                warnings.push(told("user", &format!("with uid {uid}")));
+            }
+            Err(_) if machine.user_id(&owner).is_none() => {
+                warnings.push(told("user", &owner));
+                attributes.owner = None;
+            }
+            _ => {}
+        }
     }
-    if let Some(group) = &attributes.group
-        && machine.group_id(group).is_none()
-    {
-        warnings.push(format!(
-            "failed to look up group {group}. Create group up to this point in real play"
-        ));
-        attributes.group = None;
+    if let Some(group) = attributes.group.clone() {
+        match group.parse() {
+            Ok(gid) if machine.group_name(gid).is_none() => {
+                warnings.push(told("group", &format!("with gid {gid}")));
+            }
+            Err(_) if machine.group_id(&group).is_none() => {
+                warnings.push(told("group", &group));
+                attributes.group = None;
+            }
+            _ => {}
+        }
     }
     (attributes, warnings)
 }

@@ -384,7 +384,7 @@ fn wrong_plays_are_named_at_their_place() {
         ),
         (
             "- hosts: all\n  roles: [web]\n",
-            "site.yml:2:11 the role `web` was not found (looked in /p/roles, /roles, /p)",
+            "site.yml:2:11 the role 'web' was not found in /p/roles:/roles:/p",
         ),
         (
             "- hosts: all\n  roles: ['a,b']\n",

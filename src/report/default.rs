@@ -12,6 +12,7 @@ use super::results::{ResultStyle, clean, dump};
 use super::transaction::{self, Tone};
 use super::{Painter, Palette, Reporter, Streams, diff};
 use crate::config::Config;
+use crate::error::ErrorKind;
 use crate::event::{Event, HostStats, Status, TaskInfo, TaskResult};
 use crate::source::Mark;
 use crate::value::{JsonStyle, Map, Value, to_json};
@@ -328,7 +329,9 @@ impl DefaultReporter {
     fn failed(&mut self, result: &TaskResult, streams: &mut Streams<'_>) -> io::Result<()> {
         self.task_banner(&result.task, streams)?;
         self.asides(result, streams)?;
-        if !has_items(result) {
+        // What `debug` shows is its message alone: the items are hidden, and a summary takes their
+        // place.
+        if !has_items(result) || !cleaned(result).contains_key("results") {
             if self.options.results.verbosity < 2 && self.options.show_task_path_on_failure {
                 self.task_path(&result.task, streams)?;
             }
@@ -615,6 +618,10 @@ impl Reporter for DefaultReporter {
             Event::HandlerNotified { .. } | Event::Meta { .. } => Ok(()),
             Event::Warning { message, mark } => self.warning(message, mark.as_ref(), streams),
             Event::Deprecated { message } => self.deprecated(message, streams),
+            Event::Failed(error) if error.kind == ErrorKind::TaskFailed => {
+                let told = format!("[ERROR]: {}", diagnostic::render_origin(error));
+                streams.err(&self.paint(&told, |palette| &palette.error))
+            }
             Event::Failed(error) => streams.err(&diagnostic::render(
                 error,
                 diagnostic::HEADING,

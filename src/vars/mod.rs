@@ -24,7 +24,7 @@ pub use layers::Layer;
 pub use magic::Constants;
 pub use names::StaticNames;
 pub use scope::TaskScope;
-pub use state::{HostVariables, PlayState, Settings, Snapshot, Variables};
+pub use state::{FactCache, HostVariables, PlayState, Settings, Snapshot, Variables};
 
 #[cfg(test)]
 mod checks;

@@ -34,6 +34,18 @@ pub struct Settings {
     pub inject_facts: bool,
 }
 
+/// Keeps facts beyond a run.
+pub trait FactCache: Send + Sync {
+    /// Returns the facts kept of a host, unless they are too old.
+    fn load(&self, host: &str) -> Option<Map>;
+
+    /// Keeps all facts of a host, or tells why that failed.
+    fn store(&self, host: &str, facts: &Map) -> Result<(), String>;
+
+    /// Forgets the facts of a host.
+    fn forget(&self, host: &str);
+}
+
 /// What was learned about one host.
 #[derive(Clone, Debug, Default)]
 pub struct HostVariables {
@@ -118,6 +130,7 @@ pub(super) struct CurrentPlay {
 /// The variables of a run; the dispatcher owns them.
 pub struct Variables {
     state: Arc<Snapshot>,
+    cache: Option<Arc<dyn FactCache>>,
 }
 
 /// The variables as they were at one moment.
@@ -163,6 +176,7 @@ impl Variables {
                 play: None,
                 groups: OnceLock::new(),
             }),
+            cache: None,
         }
     }
 
@@ -197,8 +211,21 @@ impl Variables {
         state.files = Arc::new(state.files.renewed());
     }
 
-    /// Keeps facts, also those of `set_fact` with `cacheable`.
-    pub fn add_facts(&mut self, host: &str, facts: &Map) {
+    /// Takes what `cache` keeps of the inventory's hosts, and keeps facts there from now on.
+    pub fn keep_facts_in(&mut self, cache: Arc<dyn FactCache>) {
+        let inventory = Arc::clone(&self.state.inventory);
+        let hosts = inventory.hosts().map(|host| &*host.name);
+        for host in hosts.chain(["localhost"]) {
+            if let Some(facts) = cache.load(host) {
+                self.host(host).change_facts(|known| *known = facts);
+            }
+        }
+        self.cache = Some(cache);
+    }
+
+    /// Keeps facts, also those of `set_fact` with `cacheable`; tells what went wrong with keeping
+    /// them beyond the run.
+    pub fn add_facts(&mut self, host: &str, facts: &Map) -> Result<(), String> {
         self.host(host).change_facts(|known| {
             known.extend(
                 facts
@@ -206,11 +233,21 @@ impl Variables {
                     .map(|(name, value)| (name.clone(), value.clone())),
             );
         });
+        match &self.cache {
+            Some(cache) => {
+                let learned = self.state.hosts.get(host);
+                learned.map_or(Ok(()), |learned| cache.store(host, learned.facts()))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Forgets the facts of a host (`meta: clear_facts`).
     pub fn clear_facts(&mut self, host: &str) {
         self.host(host).change_facts(Map::clear);
+        if let Some(cache) = &self.cache {
+            cache.forget(host);
+        }
     }
 
     /// Keeps what `set_fact` sets, or `register` names.

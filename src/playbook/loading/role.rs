@@ -258,10 +258,13 @@ impl Loading<'_> {
             .map(|root| root.display().to_string())
             .collect();
         self.error(
-            Error::missing(format!("the role `{}` was not found", request.name))
-                .at(&request.mark)
-                .suggest(&request.name, beside.iter().map(String::as_str))
-                .help(format!("looked in {}", looked.join(", "))),
+            Error::missing(format!(
+                "the role '{}' was not found in {}",
+                request.name,
+                looked.join(":")
+            ))
+            .at(&request.mark)
+            .suggest(&request.name, beside.iter().map(String::as_str)),
         );
     }
 

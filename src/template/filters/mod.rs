@@ -5,6 +5,7 @@
 
 mod collections;
 mod crypto;
+mod links;
 mod math;
 mod merging;
 mod network;
@@ -81,9 +82,10 @@ impl Filter {
     }
 }
 
-const FAMILIES: [&[Filter]; 14] = [
+const FAMILIES: [&[Filter]; 15] = [
     collections::FILTERS,
     crypto::FILTERS,
+    links::FILTERS,
     math::FILTERS,
     merging::FILTERS,
     network::FILTERS,

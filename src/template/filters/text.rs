@@ -300,7 +300,7 @@ fn comment(call: &Call<'_>) -> Result<Value, String> {
 }
 
 /// Escapes a text for HTML as markupsafe does.
-fn escape(text: &str) -> String {
+pub(super) fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('>', "&gt;")
         .replace('<', "&lt;")
