@@ -16,7 +16,16 @@ pub struct ResultStyle {
 /// Keys `debug` keeps when it shows a `msg`.
 const DEBUG_KEPT: [&str; 4] = ["msg", "exception", "warnings", "deprecations"];
 /// Keys `debug` hides when it shows a variable.
-const DEBUG_HIDDEN: [&str; 5] = ["changed", "failed", "skipped", "invocation", "skip_reason"];
+const DEBUG_HIDDEN: [&str; 8] = [
+    "changed",
+    "failed",
+    "skipped",
+    "invocation",
+    "skip_reason",
+    "ansible_loop_var",
+    "ansible_index_var",
+    "ansible_loop",
+];
 
 /// Returns the result without what only programs need, for the task's kind of action.
 pub(super) fn clean(result: &Map, is_debug: bool) -> Map {
@@ -71,7 +80,8 @@ fn dump_yaml(mut shown: Map, style: ResultStyle, indent: Option<usize>) -> Strin
         }
     }
     let text = to_yaml(&shown.into(), &yaml_style(style, indent));
-    format!("\n{}", indented(&text, indent.unwrap_or(4)))
+    let text = indented(&text, indent.unwrap_or(4));
+    format!("\n{}", text.trim_end_matches('\n'))
 }
 
 /// Returns the YAML style Ansible's callbacks dump with.
@@ -85,7 +95,7 @@ pub(super) fn yaml_style(style: ResultStyle, indent: Option<usize>) -> YamlStyle
         multi_line: if style.pretty == Some(false) {
             MultiLine::Quoted
         } else {
-            MultiLine::Block
+            MultiLine::LossyBlock
         },
         ..YamlStyle::default()
     }
@@ -176,7 +186,7 @@ mod tests {
         };
         assert_eq!(
             dump(&result, style),
-            "\n    changed: true\n    stdout: |-\n        a\n        b\n    stdout_lines: <omitted>\n"
+            "\n    changed: true\n    stdout: |-\n        a\n        b\n    stdout_lines: <omitted>"
         );
     }
 }

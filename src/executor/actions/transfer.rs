@@ -45,7 +45,8 @@ pub(super) async fn copy(context: &mut ActionContext<'_>) -> Result<Answer, Fail
         }
         (None, Some(content)) => {
             let offer = context.job.world.contents.offer_bytes(text_of(&content));
-            let args = copy_args(context, &offer, None);
+            let mut args = copy_args(context, &offer, None);
+            args.insert("_source".into(), beside(&dest).into());
             context.module("copy", args).await
         }
         (Some(source), None) => {
@@ -61,6 +62,16 @@ pub(super) async fn copy(context: &mut ActionContext<'_>) -> Result<Answer, Fail
             context.module("copy", args).await
         }
     }
+}
+
+/// Returns what stands for the source of a text: a name beside the destination, with Ansible's
+/// name for it.
+fn beside(dest: &str) -> String {
+    let dest = Path::new(dest);
+    let ending = dest.extension().unwrap_or_default().to_string_lossy();
+    let dot = if ending.is_empty() { "" } else { "." };
+    let name = format!(".source{dot}{ending}");
+    dest.with_file_name(name).display().to_string()
 }
 
 /// Returns what `content` writes: a structure as JSON, everything else as it prints.

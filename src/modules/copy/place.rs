@@ -107,7 +107,9 @@ impl Placing<'_> {
         self.check_checksum(machine, source)?;
         let mut outcome = Outcome::changed().with("dest", dest.display().to_string());
         if machine.wants_diff() {
-            let header = self.args._source.as_deref();
+            // A text has no name of its own: the differences are under the destination's.
+            let has_name = self.args._original_basename.is_some();
+            let header = self.args._source.as_deref().filter(|_| has_name);
             outcome = outcome.diff(difference::of(machine, source, dest, found, header)?);
         }
         if let Some(found) = found
