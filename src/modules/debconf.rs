@@ -208,7 +208,7 @@ cat "$here/answers" 2>/dev/null || printf '* tz/area: Etc\n  tz/flag: true\n* tz
         let options = r#"{"name": "tz", "question": "tz/area", "vtype": "select", "value": "UTC"}"#;
         assert_eq!(
             call(&programs, options),
-            r#"{"changed":true,"msg":"","current":{"tz/area":"UTC"},"previous":{"tz/area":"Etc"}}"#
+            r#"{"changed":true,"msg":"","current":{"tz/area":"UTC"},"previous":{"tz/area":"Etc"},"diff":{"before":{"tz/area":"Etc"},"after":{"tz/area":"UTC"}}}"#
         );
         assert_eq!(
             call(&programs, options),

@@ -298,8 +298,11 @@ mod tests {
             refused("$ANSIBLE_VAULT;1.1;AES\n00\n"),
             VaultError::UnknownCipher { name: "AES".into() }
         );
-        let changed = RECORDED.replacen("\n6", "\n5", 1);
-        assert_eq!(refused(&changed), VaultError::Damaged);
+        let inner = RECORDED.replacen("\n6", "\n5", 1);
+        assert_eq!(
+            refused(&inner),
+            VaultError::NotHexadecimal("Non-hexadecimal digit found")
+        );
         let none = decrypt(RECORDED.as_bytes(), &Secrets::default());
         assert_eq!(none, Err(VaultError::NoSecrets));
     }

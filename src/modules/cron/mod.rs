@@ -352,7 +352,7 @@ esac
         let outcome = call(&programs, options).unwrap();
         assert_eq!(
             serde_json::to_string(&Value::from(outcome.into_result())).unwrap(),
-            r#"{"changed":true,"jobs":["clean"],"envs":[]}"#
+            r##"{"changed":true,"jobs":["clean"],"envs":[],"diff":{"before":"","after":"#Ansible: clean\n5 * * * * rm x\n","before_header":"crontab","after_header":"crontab"}}"##
         );
         assert_eq!(tab(&programs), "#Ansible: clean\n5 * * * * rm x\n");
         assert!(!call(&programs, options).unwrap().changed);
