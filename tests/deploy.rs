@@ -264,6 +264,37 @@ fn a_rollback_whose_health_check_fails_stays_where_it_was() {
     assert_eq!(fleet.trees(), second);
 }
 
+#[test]
+fn the_first_release_is_taken_back_without_asking_for_its_health() {
+    let fleet = released();
+    let before = fleet.trees();
+    fleet.deploy("1", &[], 0);
+    let ended = fleet.run(&["rollback", "-e", "sick=web3"]);
+    assert_eq!(ended.status, Some(0), "{ended}");
+    assert_eq!(fleet.trees(), before);
+}
+
+#[test]
+fn a_failed_rollback_does_again_what_it_had_undone_by_the_users_word() {
+    let fleet = released();
+    let started = "
+    - name: Start
+      command: sh -c 'echo \"$0\" >> started' {{ release }}
+      args: {chdir: \"~\"}
+      vars: {backstay_undo: sed -i '$d' ~/started}
+    - meta: flush_handlers
+";
+    let release = RELEASE.replace("\n    - meta: flush_handlers\n", started);
+    fleet.file("release.yml", &release);
+    fleet.deploy("1", &[], 0);
+    fleet.deploy("2", &[], 0);
+    let second = fleet.trees();
+    assert!(second[0]["started"].ends_with(" 1\n2\n"), "{second:?}");
+    let ended = fleet.run(&["rollback", "-e", "sick=web3"]);
+    assert_eq!(ended.status, Some(20), "{ended}");
+    assert_eq!(fleet.trees(), second);
+}
+
 /// A deploy that stands at its gate, everything before it done on all hosts.
 struct Standing {
     child: Child,
@@ -465,6 +496,8 @@ fn what_nobody_can_undo_is_named_and_is_never_told_as_rolled_back() {
       vars: {backstay_undo: rm ~/declared}
     - command: touch protected
       vars: {backstay_protect: [~/protected]}
+    - command: touch created
+      args: {creates: crea*d}
     - fail:
 ",
     );

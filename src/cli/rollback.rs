@@ -89,7 +89,7 @@ pub(super) fn run(args: &RollbackArgs, prepared: &Preparation) -> Result<u8, Vec
 }
 
 fn put_back(args: &RollbackArgs, prepared: &Preparation, wanted: Wanted) -> Result<u8, Vec<Error>> {
-    let playbooks = health_checks(args, wanted.playbooks)?;
+    let playbooks = health_checks(args, &wanted.rollback, wanted.playbooks)?;
     let transaction = args
         .transaction
         .options(&prepared.surroundings, &playbooks)
@@ -131,8 +131,20 @@ fn put_back(args: &RollbackArgs, prepared: &Preparation, wanted: Wanted) -> Resu
 }
 
 /// Returns the playbooks whose health checks are run, and tells when there are none.
-fn health_checks(args: &RollbackArgs, known: Vec<PathBuf>) -> Result<Vec<PathBuf>, Vec<Error>> {
+fn health_checks(
+    args: &RollbackArgs,
+    rollback: &Rollback,
+    known: Vec<PathBuf>,
+) -> Result<Vec<PathBuf>, Vec<Error>> {
     if args.no_health {
+        return Ok(Vec::new());
+    }
+    if rollback
+        .plan()
+        .iter()
+        .all(|(_, generation)| *generation == 0)
+    {
+        fleet::print("no health checks: before the first deploy there is nothing to check\n")?;
         return Ok(Vec::new());
     }
     if !args.playbook.is_empty() {

@@ -147,6 +147,24 @@ impl Command {
     }
 
     /// Runs the program to its end with `environment` added to the process's own.
+    /// Returns words that run it again, anywhere and at any time; `None` where it takes more than
+    /// words.
+    pub(super) fn redo(&self) -> Option<Vec<String>> {
+        if self.stdin.is_some() || !self.environment.is_empty() {
+            return None;
+        }
+        let mut words: Vec<String> = Vec::new();
+        if let Some(directory) = &self.directory {
+            let script = "cd \"$1\" && shift && exec \"$@\"";
+            words.extend(["/bin/sh", "-c", script, "sh"].map(str::to_owned));
+            words.push(directory.to_str()?.to_owned());
+        }
+        for word in &self.argv {
+            words.push(word.to_str()?.to_owned());
+        }
+        Some(words)
+    }
+
     pub(super) fn run(
         &self,
         environment: &[(String, String)],

@@ -5,6 +5,7 @@ use std::path::Path;
 use crate::transaction::journal::{Undo, UndoRecord, UndoStep};
 
 use super::command::RunError;
+use super::processes::TRANSACTION_VARIABLE;
 use super::{Command, Machine, MachineError, Output, Reason, Result};
 
 /// What a program changes, and what undoes it.
@@ -26,6 +27,21 @@ impl Effect {
         Self::Opaque { what: what.into() }
     }
 
+    /// Makes an effect that is declared to be what appears under `created`, a path or a shell's
+    /// pattern, where nothing is now.
+    pub fn creating(what: impl Into<String>, created: &Path) -> Self {
+        let Some(pattern) = created.to_str().map(escaped) else {
+            return Self::opaque(what);
+        };
+        let step = UndoStep::shell(format!("rm -rf -- {pattern}")).done_when(format!(
+            "for it in {pattern}; do [ -e \"$it\" ] || [ -L \"$it\" ] && exit 1; done; exit 0"
+        ));
+        Self::Declared {
+            what: what.into(),
+            undo: vec![step],
+        }
+    }
+
     /// Makes an effect that one command undoes.
     pub fn compensated<I, S>(what: impl Into<String>, argv: I) -> Self
     where
@@ -38,15 +54,29 @@ impl Effect {
         }
     }
 
-    fn into_record(self) -> UndoRecord {
+    fn into_record(self, redo: Option<Vec<String>>) -> UndoRecord {
         let (what, undo) = match self {
             Self::Opaque { what } => (what, Undo::Opaque),
             Self::Compensated { what, undo } => (what, Undo::Compensated(undo)),
             Self::Declared { what, undo } => (what, Undo::Declared(undo)),
             Self::Again { what, again } => (what, Undo::Again(again)),
         };
-        UndoRecord::Effect { what, undo }
+        UndoRecord::Effect { what, undo, redo }
     }
+}
+
+/// Writes a pattern for a shell: nothing in it but `*`, `?` and `[…]` means anything.
+fn escaped(pattern: &str) -> String {
+    let mut text = String::new();
+    for letter in pattern.chars() {
+        match letter {
+            '*' | '?' | '[' | ']' | '/' => text.push(letter),
+            '\n' => text.push_str("'\n'"),
+            letter if letter.is_alphanumeric() => text.push(letter),
+            letter => text.extend(['\\', letter]),
+        }
+    }
+    text
 }
 
 /// What came of a program that changes the target.
@@ -89,7 +119,12 @@ impl Machine {
             return Ok(false);
         }
         self.check_cancelled()?;
-        self.record(Path::new(command.program()), effect.into_record())?;
+        // The task's environment may hold secrets, which have no place in a journal.
+        let is_own = |(name, _): &(String, String)| name == TRANSACTION_VARIABLE;
+        let redo = command
+            .redo()
+            .filter(|_| self.options.environment.iter().all(is_own));
+        self.record(Path::new(command.program()), effect.into_record(redo))?;
         Ok(true)
     }
 

@@ -175,9 +175,10 @@ fn execute(machine: &mut Machine, invocation: Invocation) -> ModuleResult {
         Some(directory) if is_relative(path) => directory.join(path),
         _ => machine.expand(path),
     };
-    if let Some(creates) = &invocation.creates {
-        let path = within(machine, creates);
-        if glob::matches_any(machine, &path)? {
+    let creates = invocation.creates.as_ref();
+    let created = creates.map(|path| within(machine, path));
+    if let (Some(creates), Some(path)) = (creates, &created) {
+        if glob::matches_any(machine, path)? {
             let why = format!("{} exists", creates.display());
             let msg = format!(
                 "{verb} not run command since '{}' exists",
@@ -198,7 +199,11 @@ fn execute(machine: &mut Machine, invocation: Invocation) -> ModuleResult {
         }
     }
     let command = prepared(&invocation, chdir);
-    let effect = Effect::opaque(format!("command `{}`", invocation.joined));
+    let what = format!("command `{}`", invocation.joined);
+    let effect = match &created {
+        Some(created) => Effect::creating(what, created),
+        None => Effect::opaque(what),
+    };
     match machine.execute(&command, effect) {
         Ok(Execution::Done(output)) => finished(&invocation, &output),
         Ok(Execution::Predicted) => Ok(predicted(&invocation)),

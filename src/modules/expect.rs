@@ -73,7 +73,11 @@ pub(crate) fn run(machine: &mut Machine, args: ExpectArgs) -> ModuleResult {
             Reply::HangUp
         }
     };
-    let effect = Effect::opaque(format!("command `{}`", args.command));
+    let what = format!("command `{}`", args.command);
+    let effect = match &args.creates {
+        Some(creates) => Effect::creating(what, &place(machine, creates)),
+        None => Effect::opaque(what),
+    };
     let conversation = machine.converse(&command, effect, args.echo, limit, &mut reply)?;
     if let Some(msg) = unanswered {
         return Err(Failure::new(msg));

@@ -61,7 +61,11 @@ pub(crate) fn run(machine: &mut Machine, args: ScriptArgs) -> ModuleResult {
     if let Some(chdir) = &args.chdir {
         command = command.directory(chdir);
     }
-    let effect = Effect::opaque(format!("script `{}`", args.cmd));
+    let what = format!("script `{}`", args.cmd);
+    let effect = match &args.creates {
+        Some(creates) => Effect::creating(what, &machine.expand(creates)),
+        None => Effect::opaque(what),
+    };
     let Execution::Done(output) = machine.execute(&command, effect)? else {
         return Ok(predicted(&args));
     };

@@ -65,7 +65,14 @@ pub enum UndoRecord {
         after: OldAttributes,
     },
     /// Something that is not a file operation of ours.
-    Effect { what: String, undo: Undo },
+    Effect {
+        what: String,
+        undo: Undo,
+        /// The command that does it again, for when its undoing is undone in turn; `None` where it
+        /// needs more than its words (an input, a secret).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        redo: Option<Vec<String>>,
+    },
 }
 
 /// A path, with the identity of the directory that holds its last name.

@@ -46,20 +46,22 @@ impl Declared {
 
     /// Returns an opaque effect as the user declared it; `None` when there is nothing to undo.
     fn applied(&self, record: UndoRecord) -> Option<UndoRecord> {
-        let (what, undo) = match record {
-            UndoRecord::Effect { what, undo } => (self.hidden.clone().unwrap_or(what), undo),
+        let (what, undo, redo) = match record {
+            UndoRecord::Effect { what, undo, redo } => match &self.hidden {
+                Some(hidden) => (hidden.clone(), undo, None),
+                None => (what, undo, redo),
+            },
             other => return Some(other),
         };
-        let Undo::Opaque = undo else {
-            return Some(UndoRecord::Effect { what, undo });
+        let undo = match (undo, &self.undo) {
+            (Undo::Opaque | Undo::Declared(_), _) if self.is_harmless => return None,
+            (Undo::Opaque | Undo::Declared(_), Some(text)) => {
+                Undo::Declared(vec![UndoStep::shell(text)])
+            }
+            (Undo::Opaque, None) if self.is_protected => Undo::Declared(Vec::new()),
+            (undo, _) => undo,
         };
-        let undo = match &self.undo {
-            _ if self.is_harmless => return None,
-            Some(text) => Undo::Declared(vec![UndoStep::shell(text)]),
-            None if self.is_protected => Undo::Declared(Vec::new()),
-            None => Undo::Opaque,
-        };
-        Some(UndoRecord::Effect { what, undo })
+        Some(UndoRecord::Effect { what, undo, redo })
     }
 }
 
@@ -104,6 +106,7 @@ fn protect_one(machine: &mut Machine, log: &mut dyn UndoLog, path: &Path) -> Res
     let record = UndoRecord::Effect {
         what: format!("{KEEPING}{}", path.display()),
         undo: Undo::Declared(vec![UndoStep::shell(undo)]),
+        redo: None,
     };
     log.append(record).map_err(|error| error.to_string())
 }
@@ -201,7 +204,7 @@ fn step_of(record: &UndoRecord) -> Option<Step> {
             format!("change attributes of {}", spot.path.display()),
             "set the old ones again",
         ),
-        UndoRecord::Effect { what, undo } => {
+        UndoRecord::Effect { what, undo, .. } => {
             let (class, undo) = match undo {
                 Undo::Compensated(steps) => (Class::Compensated, told(steps)),
                 Undo::Declared(steps) => (Class::Declared, told(steps)),
@@ -237,6 +240,7 @@ mod tests {
         let effect = |undo: Undo| UndoRecord::Effect {
             what: "it".into(),
             undo,
+            redo: None,
         };
         for undo in [
             Undo::Opaque,

@@ -78,13 +78,13 @@ fn command(call: &ModuleCall) -> (Reversibility, String) {
         (Reversibility::Declared, undo.clone())
     } else if !call.protect.is_empty() {
         let paths = call.protect.join(", ");
-        (Reversibility::Exact, format!("put back {paths}"))
+        (Reversibility::Declared, format!("put back {paths}"))
     } else if let Some(path) = call
         .args
         .get("creates")
         .filter(|it| !matches!(it, Value::Null))
     {
-        (Reversibility::Exact, format!("remove {path}"))
+        (Reversibility::Declared, format!("remove {path}"))
     } else {
         (Reversibility::Opaque, String::new())
     }

@@ -68,6 +68,7 @@ fn again<'r>(pending: &[(u64, &'r UndoRecord)]) -> Vec<(&'r str, &'r [UndoStep])
         if let UndoRecord::Effect {
             what,
             undo: Undo::Again(steps),
+            ..
         } = record
             && !all.iter().any(|(_, known)| *known == steps.as_slice())
         {
@@ -112,7 +113,9 @@ impl Reverting<'_> {
             UndoRecord::Attributes {
                 spot, id, before, ..
             } => self.revert_attributes(spot, *id, before),
-            UndoRecord::Effect { what, undo } => self.revert_effect(what, undo),
+            UndoRecord::Effect { what, undo, redo } => {
+                self.revert_effect(what, undo, redo.as_deref())
+            }
         }
     }
 
@@ -168,12 +171,25 @@ impl Reverting<'_> {
         self.machine.restore_labels(&spot.path, old)
     }
 
-    fn revert_effect(&mut self, what: &str, undo: &Undo) -> Result<()> {
+    /// Takes the steps that undo an effect. They are undone in turn by doing it once more, before
+    /// which nothing needs to be done for the steps after the first.
+    fn revert_effect(&mut self, what: &str, undo: &Undo, redo: Option<&[String]>) -> Result<()> {
         let (Undo::Compensated(steps) | Undo::Declared(steps)) = undo else {
             return Ok(());
         };
-        for step in steps {
-            self.take_step(step, Effect::opaque(format!("undoing `{what}`")))?;
+        let what = format!("undoing {what}");
+        for (number, step) in steps.iter().enumerate() {
+            let again = match number {
+                0 => redo.map(|redo| vec![UndoStep::new(redo)]),
+                _ => redo.map(|_| Vec::new()),
+            };
+            let what = what.clone();
+            let effect = match (again, undo) {
+                (None, _) => Effect::Opaque { what },
+                (Some(undo), Undo::Declared(_)) => Effect::Declared { what, undo },
+                (Some(undo), _) => Effect::Compensated { what, undo },
+            };
+            self.take_step(step, effect)?;
         }
         Ok(())
     }

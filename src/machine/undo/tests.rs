@@ -592,6 +592,7 @@ fn what_is_older_waits_for_a_later_change_of_the_same_that_could_not_be_undone()
     let keep = UndoRecord::Effect {
         what: format!("keep {}", file.display()),
         undo: Undo::Declared(vec![UndoStep::shell(format!("test -e {}", flag.display()))]),
+        redo: None,
     };
     UndoLog::append(&mut world.log.clone(), keep).unwrap();
     let items = stuck(world.roll_back());

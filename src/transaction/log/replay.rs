@@ -169,6 +169,7 @@ impl Replay {
             UndoRecord::Effect {
                 what,
                 undo: Undo::Opaque,
+                ..
             } => Some(what.as_str()),
             _ => None,
         });

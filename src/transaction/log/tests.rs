@@ -296,6 +296,7 @@ fn what_a_task_without_change_would_do_again_is_no_change() {
         let reload = UndoRecord::Effect {
             what: "systemctl daemon-reload".into(),
             undo: Undo::Again(Vec::new()),
+            redo: None,
         };
         let name = "reload".into();
         log.append(&Entry::TaskStarted { seq, name }).unwrap();
