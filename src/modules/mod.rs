@@ -3,6 +3,7 @@
 //! A module is a function from its arguments and a machine to what happened. It never prints,
 //! never templates and knows no controller.
 
+mod acl;
 mod alternatives;
 mod apt;
 mod apt_key;
@@ -10,6 +11,7 @@ mod apt_repository;
 mod archive;
 mod assemble;
 mod async_status;
+mod at;
 mod authorized_key;
 mod blockinfile;
 mod capabilities;
@@ -37,6 +39,7 @@ mod git_config;
 mod glob;
 mod group;
 mod hostname;
+mod htpasswd;
 mod http;
 mod ini_file;
 mod init_scripts;
@@ -45,6 +48,7 @@ mod iptables;
 mod known_hosts;
 mod lineinfile;
 mod lines;
+mod locale_gen;
 mod make;
 mod modprobe;
 mod mount;
@@ -58,11 +62,13 @@ mod package_facts;
 mod path_info;
 mod ping;
 mod pip;
+mod postgresql;
 mod replace;
 mod rpm_key;
 mod script;
 mod seboolean;
 mod sefcontext;
+mod selinux;
 mod seport;
 mod service;
 mod service_facts;
@@ -120,10 +126,13 @@ macro_rules! module {
 
 /// All modules, in alphabetical order.
 const MODULES: &[Module] = &[
+    module!(acl, AclArgs),
+    module!(at, AtArgs),
     module!(authorized_key, AuthorizedKeyArgs),
     module!(firewalld, FirewalldArgs),
     module!(mount, MountArgs),
     module!(seboolean, SebooleanArgs),
+    module!(selinux, SelinuxArgs),
     module!(sysctl, SysctlArgs),
     module!(apt, AptArgs),
     module!(apt_key, AptKeyArgs),
@@ -145,7 +154,9 @@ const MODULES: &[Module] = &[
     module!(alternatives, AlternativesArgs),
     module!(capabilities, CapabilitiesArgs),
     module!(git_config, GitConfigArgs),
+    module!(htpasswd, HtpasswdArgs),
     module!(ini_file, IniFileArgs),
+    module!(locale_gen, LocaleGenArgs),
     module!(make, MakeArgs),
     module!(modprobe, ModprobeArgs),
     module!(npm, NpmArgs),
@@ -154,6 +165,10 @@ const MODULES: &[Module] = &[
     module!(snap, SnapArgs),
     module!(supervisorctl, SupervisorctlArgs),
     module!(ufw, UfwArgs),
+    module!(postgresql, PostgresqlDbArgs, run_database),
+    module!(postgresql, PostgresqlExtArgs, run_extension),
+    module!(postgresql, PostgresqlSchemaArgs, run_schema),
+    module!(postgresql, PostgresqlUserArgs, run_role),
     module!(copy, CopyArgs),
     module!(cron, CronArgs),
     module!(deb822_repository, Deb822RepositoryArgs),

@@ -9,8 +9,10 @@ use crate::value::{Map, Value};
 
 /// Modules whose changes are recorded states applied again.
 const COMPENSATED: &[&str] = &[
+    "acl",
     "alternatives",
     "apt",
+    "at",
     "capabilities",
     "cron",
     "debconf",
@@ -31,7 +33,12 @@ const COMPENSATED: &[&str] = &[
     "npm",
     "package",
     "pip",
+    "postgresql_db",
+    "postgresql_ext",
+    "postgresql_schema",
+    "postgresql_user",
     "sefcontext",
+    "selinux",
     "seport",
     "service",
     "snap",
