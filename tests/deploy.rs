@@ -17,19 +17,19 @@ const PATIENCE: Duration = Duration::from_mins(2);
 const HOSTS: [&str; 3] = ["web1", "web2", "web3"];
 
 /// Three sandbox hosts and a directory of playbooks.
-struct Fleet {
+pub(crate) struct Fleet {
     root: TempDir,
 }
 
 /// A command that ended.
-struct Ended {
-    status: Option<i32>,
+pub(crate) struct Ended {
+    pub(crate) status: Option<i32>,
     stdout: String,
     stderr: String,
 }
 
 impl Fleet {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let root = TempDir::new().unwrap();
         let fleet = Self { root };
         let mut inventory = String::from("[app]\n");
@@ -46,7 +46,7 @@ impl Fleet {
         fleet
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.root.path().join(name)
     }
 
@@ -54,7 +54,7 @@ impl Fleet {
         self.path("hosts").join(host)
     }
 
-    fn file(&self, name: &str, text: &str) {
+    pub(crate) fn file(&self, name: &str, text: &str) {
         fs::write(self.path(name), text).unwrap();
     }
 
@@ -76,7 +76,7 @@ impl Fleet {
         command
     }
 
-    fn run(&self, words: &[&str]) -> Ended {
+    pub(crate) fn run(&self, words: &[&str]) -> Ended {
         Ended::of(self.command(words).output().unwrap())
     }
 
@@ -94,7 +94,7 @@ impl Fleet {
     }
 
     /// Returns everything on a host but backstay's own: path to kind, mode and content.
-    fn tree(&self, host: &str) -> BTreeMap<String, String> {
+    pub(crate) fn tree(&self, host: &str) -> BTreeMap<String, String> {
         let mut found = BTreeMap::new();
         gather(&self.host(host), Path::new(""), &mut found);
         found
@@ -165,7 +165,7 @@ fn gather(root: &Path, at: &Path, found: &mut BTreeMap<String, String>) {
 
 /// A release: a directory, a file, a link that flips, and a health check that can be told to fail
 /// on one host.
-const RELEASE: &str = "
+pub(crate) const RELEASE: &str = "
 - hosts: app
   gather_facts: false
   tasks:

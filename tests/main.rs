@@ -11,6 +11,12 @@ mod bad_input;
     clippy::disallowed_methods,
     reason = "a test starts the program and writes what it needs"
 )]
+mod cut;
+#[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test starts the program and writes what it needs"
+)]
 mod deploy;
 #[cfg(test)]
 mod documents;

@@ -1,7 +1,7 @@
 //! One transaction without a network: `sweep` runs it under a tracer that breaks its calls.
 //!
-//! `proof apply STATE TREE` changes the tree in a transaction and leaves it open, `proof recover
-//! STATE TREE` undoes whatever is open and says what came of it. `proof deploy STATE TREE AGENT…`
+//! `proof apply STATE TREE` changes the tree in a transaction and leaves it open, `proof commit STATE
+//! TREE` commits it, and `proof recover STATE TREE` undoes whatever is open and says what came of it. `proof deploy STATE TREE AGENT…`
 //! changes it with the agent of that command line, and `proof told STATE` says how far all is.
 
 mod deploying;
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use backstay::machine::undo::{Undoing, Verdict};
 use backstay::machine::{Attributes, Follow, Machine, MachineOptions, NewFile};
-use backstay::transaction::log::{FileLog, Header, LogError, SharedLog};
+use backstay::transaction::log::{Entry, FileLog, Header, LogError, SharedLog};
 use backstay::transaction::state::State;
 use backstay::transaction::store::{StateRoot, boot_id};
 
@@ -22,13 +22,14 @@ type Done<T = ()> = Result<T, Box<dyn Error>>;
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().collect();
     let done = match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [_, "apply", state, tree] => apply(Path::new(state), Path::new(tree)),
+        [_, "apply", state, tree] => apply(Path::new(state), Path::new(tree)).map(drop),
+        [_, "commit", state, tree] => commit(Path::new(state), Path::new(tree)),
         [_, "recover", state, _] => recover(Path::new(state)),
         [_, "deploy", state, tree, ref agent @ ..] => {
             deploying::deploy(Path::new(state), Path::new(tree), agent)
         }
         [_, "told", state] => told(Path::new(state)),
-        _ => Err("usage: proof apply|recover|deploy|told STATE TREE".into()),
+        _ => Err("usage: proof apply|commit|recover|deploy|told STATE TREE".into()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -44,7 +45,7 @@ fn say(text: &str) {
     println!("{text}");
 }
 
-fn apply(state: &Path, tree: &Path) -> Done {
+fn apply(state: &Path, tree: &Path) -> Done<SharedLog> {
     let header = Header {
         id: format!("{:032x}", 1),
         application: "proof".into(),
@@ -53,11 +54,22 @@ fn apply(state: &Path, tree: &Path) -> Done {
     };
     let log = SharedLog::new(StateRoot::open(state)?.create(header)?);
     let mut machine = Machine::new(MachineOptions {
-        undo: Box::new(log),
+        undo: Box::new(log.clone()),
         umask: Some(0o022),
         ..MachineOptions::default()
     });
-    change(&mut machine, tree)
+    change(&mut machine, tree)?;
+    Ok(log)
+}
+
+fn commit(state: &Path, tree: &Path) -> Done {
+    let log = apply(state, tree)?;
+    let (generation, at) = (1, 1);
+    log.with(|log| {
+        log.append(&Entry::Prepared)?;
+        log.append(&Entry::Committed { generation, at })
+    })?;
+    Ok(())
 }
 
 /// What a deploy does to files: a release, its links, its configuration, and what is in the way.
@@ -90,8 +102,13 @@ fn change(machine: &mut Machine, tree: &Path) -> Done {
 fn recover(state: &Path) -> Done {
     let root = StateRoot::open(state)?;
     for stored in root.transactions()? {
-        if stored.state() == State::RolledBack {
-            continue;
+        match stored.state() {
+            State::RolledBack => continue,
+            State::Committed => {
+                say("committed");
+                return Ok(());
+            }
+            _ => {}
         }
         let (mut log, _) = match FileLog::resume(&stored.directory) {
             // Nothing was changed before the journal was there.

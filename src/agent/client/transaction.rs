@@ -64,12 +64,14 @@ impl std::error::Error for RequestError {}
 impl Agent {
     /// Takes the lock and opens a transaction, in which every following task runs.
     pub async fn open(&mut self, open: Open) -> Result<Opened, OpenError> {
-        let lease = lease_of(&open);
-        match self.ask(Ask::Open(open)).await? {
-            Answer::Opened(opened) => {
-                self.begin_heartbeats(lease);
-                Ok(opened)
-            }
+        // The answer may be lost on the way, and what was left behind may take long to settle.
+        self.begin_heartbeats(lease_of(&open));
+        let answer = self.ask(Ask::Open(open)).await;
+        if !matches!(answer, Ok(Answer::Opened(_))) {
+            self.end_heartbeats();
+        }
+        match answer? {
+            Answer::Opened(opened) => Ok(opened),
             Answer::Locked { holder } => Err(OpenError::Locked(Box::new(holder))),
             Answer::Refused { why } => Err(OpenError::Refused(why)),
             _ => Err(OpenError::Agent(unasked("another answer"))),
