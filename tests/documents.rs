@@ -9,6 +9,7 @@ use backstay::playbook::Catalog;
 use backstay::template;
 
 use crate::arrows::{ARROWS, VOCABULARY};
+use crate::compatibility;
 
 const ARCHITECTURE: &str = include_str!("../ARCHITECTURE.md");
 const COMPATIBILITY: &str = include_str!("../docs/compatibility.md");
@@ -81,6 +82,17 @@ fn every_name_a_playbook_can_use_is_listed_and_no_other_is() {
             "`{kind}` of docs/compatibility.md"
         );
     }
+}
+
+#[test]
+fn the_page_says_of_every_name_of_ansible_core_what_the_tables_say() {
+    let (_, told) = COMPATIBILITY.split_once(compatibility::HEADING).unwrap();
+    let made = compatibility::section();
+    let made = made.strip_prefix(compatibility::HEADING).unwrap();
+    assert!(
+        told == made,
+        "write it with `cargo run --example compatibility`"
+    );
 }
 
 /// Returns the text from a heading to the next one.

@@ -7,6 +7,8 @@ mod arrows;
 #[cfg(test)]
 mod bad_input;
 #[cfg(test)]
+mod compatibility;
+#[cfg(test)]
 #[expect(
     clippy::disallowed_methods,
     reason = "a test starts the program and writes what it needs"

@@ -38,6 +38,10 @@ impl Services for TestWorld {
     fn load_template(&self, name: &str, _: Option<&str>) -> Result<Arc<SourceFile>, String> {
         Err(name.into())
     }
+    fn is_vaulted_file(&self, path: &str) -> Result<bool, String> {
+        Err(format!("there is no file {path}"))
+    }
+
     fn path_state(&self, path: &str, _: bool) -> Option<PathState> {
         (path == "/").then_some(PathState {
             is_dir: true,

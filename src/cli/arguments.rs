@@ -104,12 +104,12 @@ impl PlayArgs {
 pub(super) struct RunArgs {
     /// The hosts to run on
     pub(super) pattern: String,
-    /// The module to run
-    #[arg(short, long, default_value = "command", value_name = "MODULE")]
-    pub(super) module_name: String,
+    /// The module to run (default: command, or the setting `module_name`)
+    #[arg(short, long, value_name = "MODULE")]
+    pub(super) module_name: Option<String>,
     /// The module's arguments: `key=value …` or a JSON or YAML dictionary
-    #[arg(short = 'a', long = "args", default_value = "", value_name = "ARGS")]
-    pub(super) module_args: String,
+    #[arg(short = 'a', long = "args", value_name = "ARGS")]
+    pub(super) module_args: Option<String>,
     /// Run asynchronously, failing after this many seconds
     #[arg(short = 'B', long, value_name = "SECONDS")]
     pub(super) background: Option<u64>,

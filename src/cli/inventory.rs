@@ -1,7 +1,7 @@
 //! `backstay inventory`: the inventory as JSON, YAML or a tree.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::arguments::InventoryArgs;
 use super::preparation::Preparation;
@@ -14,7 +14,9 @@ pub(super) fn run(
     prepared: &Preparation,
     out: &mut dyn Write,
 ) -> Result<(), Vec<Error>> {
-    let directory = args.playbook_dir.as_deref().unwrap_or(Path::new("."));
+    let named = prepared.config.text("PLAYBOOK_DIR").map(PathBuf::from);
+    let directory = args.playbook_dir.clone().or(named);
+    let directory = directory.as_deref().unwrap_or(Path::new("."));
     let directory = prepared.surroundings.working_directory.join(directory);
     let beside_play = [VariableFiles::beside(
         &directory,

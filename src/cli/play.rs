@@ -477,6 +477,7 @@ impl CommandOptions<'_> {
             check: self.task.check,
             diff: self.task.diff || config.is_on("DIFF_ALWAYS"),
             verbosity,
+            managed: config.text("DEFAULT_MANAGED_STR").unwrap_or_default(),
             strategy: config
                 .text("DEFAULT_STRATEGY")
                 .unwrap_or_else(|| "linear".into()),

@@ -1,6 +1,6 @@
 //! `backstay run`: one module on hosts, as a play of one task.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::arguments::RunArgs;
@@ -34,7 +34,7 @@ pub(super) fn run(args: &RunArgs, prepared: &Preparation) -> Result<u8, Vec<Erro
     if args.hosts.list_hosts {
         return list_hosts(args, prepared).map_err(|error| vec![error]);
     }
-    let play = play_of(args).map_err(|error| vec![error])?;
+    let play = play_of(args, &prepared.config).map_err(|error| vec![error])?;
     let files = AdHoc {
         play: SourceFile::new(PLAY, yaml::to_yaml(&play, &LAID_OUT)),
         files: Arc::clone(&prepared.files) as _,
@@ -48,7 +48,8 @@ pub(super) fn run(args: &RunArgs, prepared: &Preparation) -> Result<u8, Vec<Erro
         layout: layout(args, &prepared.config).map_err(|error| vec![error])?,
         plan: false,
     };
-    let directory = args.playbook_dir.clone().unwrap_or_default();
+    let named = prepared.config.text("PLAYBOOK_DIR").map(PathBuf::from);
+    let directory = args.playbook_dir.clone().or(named).unwrap_or_default();
     let job = Job {
         prepared,
         files: Arc::new(files),
@@ -90,16 +91,25 @@ fn list_hosts(args: &RunArgs, prepared: &Preparation) -> Result<u8> {
 }
 
 /// Returns the play of one task that the command line describes.
-fn play_of(args: &RunArgs) -> Result<Value> {
+fn play_of(args: &RunArgs, config: &Config) -> Result<Value> {
     let mut task = Map::new();
-    let given = args.module_args.trim();
+    let setting = |name: &str| config.text(name).unwrap_or_default();
+    let module = args
+        .module_name
+        .clone()
+        .unwrap_or_else(|| setting("DEFAULT_MODULE_NAME"));
+    let given = args
+        .module_args
+        .clone()
+        .unwrap_or_else(|| setting("DEFAULT_MODULE_ARGS"));
+    let given = given.trim();
     if given.starts_with('{') {
         let options = yaml::parse_data(given).map_err(|error| {
             Error::usage("the arguments of `-a` are not a dictionary").caused_by(error)
         })?;
-        task.insert(args.module_name.as_str().into(), options);
+        task.insert(module.into(), options);
     } else {
-        let action = format!("{} {given}", args.module_name);
+        let action = format!("{module} {given}");
         task.insert("action".into(), action.trim_end().into());
     }
     for (keyword, value) in [

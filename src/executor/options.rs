@@ -27,6 +27,8 @@ pub struct RunOptions {
     pub step: bool,
     /// The number of `-v`.
     pub verbosity: u8,
+    /// What `ansible_managed` is in templates where nobody sets it.
+    pub managed: String,
     /// The strategy of plays that name none: `linear`, `free` or `host_pinned`.
     pub strategy: String,
     pub gathering: Gathering,
@@ -183,6 +185,7 @@ impl RunOptions {
             start_at_task: None,
             step: false,
             verbosity: 0,
+            managed: "Ansible managed".into(),
             strategy: "linear".into(),
             gathering: Gathering::Implicit,
             any_errors_fatal: false,

@@ -204,6 +204,16 @@ impl Services for World {
         search::path_state(Path::new(path), follow)
     }
 
+    fn is_vaulted_file(&self, path: &str) -> Result<bool, String> {
+        let bytes = std::fs::read(path).map_err(|error| {
+            if error.kind() == std::io::ErrorKind::NotFound {
+                return format!("[Errno 2] No such file or directory: b'{path}'");
+            }
+            error.to_string()
+        })?;
+        Ok(vault::is_vaulted(&bytes))
+    }
+
     fn real_path(&self, path: &str) -> String {
         search::real_path(Path::new(path))
     }

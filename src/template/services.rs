@@ -100,6 +100,9 @@ pub trait Services: Send + Sync {
     /// Returns what stands at `path`, the link itself unless `follow`.
     fn path_state(&self, path: &str, follow: bool) -> Option<PathState>;
 
+    /// Tells whether a file holds vaulted text; the error is Python's.
+    fn is_vaulted_file(&self, path: &str) -> Result<bool, String>;
+
     /// Returns the absolute path with every link resolved as far as it exists.
     fn real_path(&self, path: &str) -> String;
 
@@ -155,6 +158,10 @@ impl Services for Isolated {
 
     fn path_state(&self, _path: &str, _follow: bool) -> Option<PathState> {
         None
+    }
+
+    fn is_vaulted_file(&self, _path: &str) -> Result<bool, String> {
+        Err("there are no files".into())
     }
 
     fn real_path(&self, path: &str) -> String {

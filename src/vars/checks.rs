@@ -193,7 +193,8 @@ fn of_each_two_sources_of_a_name_the_one_wins_that_wins_under_ansible() {
     let extra = std::fs::read_to_string(root.join("extra.yml")).unwrap();
     let mut tree = Tree::load(&root, "inventory/hosts.ini", vars(&extra));
     tree.variables
-        .add_facts("host1", &data(&root.join("facts.json")));
+        .add_facts("host1", &data(&root.join("facts.json")))
+        .unwrap();
     for (name, value) in data(&root.join("set_fact.json")) {
         tree.variables.set("host1", &name.to_string(), value);
     }
@@ -324,7 +325,7 @@ fn hostvars_are_rendered_in_the_context_of_their_host() {
     let facts: Map = [("ansible_os".into(), "debian".into())]
         .into_iter()
         .collect();
-    tree.variables.add_facts("b", &facts);
+    tree.variables.add_facts("b", &facts).unwrap();
     let task = Arc::clone(task(&tree.play.tasks[0]));
     for (expression, expected) in [
         ("lazy", "1"),
@@ -391,7 +392,7 @@ fn vars_files_are_chosen_per_host_and_the_first_alternative_counts() {
     let facts: Map = [("ansible_os".into(), "debian".into())]
         .into_iter()
         .collect();
-    tree.variables.add_facts("b", &facts);
+    tree.variables.add_facts("b", &facts).unwrap();
     assert_eq!(tree.show("b", &task, "chosen"), "debian");
 }
 

@@ -356,7 +356,8 @@ fn render(context: &ActionContext<'_>, about: &Rendering, path: &Path) -> Result
     settings.insert("newline_sequence".into(), about.newline.as_str().into());
     let mut told = lookups::template_variables(&about.source, path, Some(&about.dest));
     if context.renderer.variable("ansible_managed")?.is_none() {
-        told.insert("ansible_managed".into(), "Ansible managed".into());
+        let managed = context.job.world.options.managed.as_str();
+        told.insert("ansible_managed".into(), managed.into());
     }
     let told: Overlay = told
         .into_iter()

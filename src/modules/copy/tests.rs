@@ -195,7 +195,7 @@ fn the_diff_shows_both_contents_unless_one_is_binary() {
         .contents(Controller::new(&["new\n"]));
     let diff = |name: &str| {
         let options = format!(
-            r#"{{"_content": {}, "_source": "/s", "dest": "$ROOT/{name}"}}"#,
+            r#"{{"_content": {}, "_source": "/s", "_original_basename": "s", "dest": "$ROOT/{name}"}}"#,
             offer("new\n")
         );
         let result = target.result("copy", &options);

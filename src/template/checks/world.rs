@@ -44,6 +44,11 @@ pub(super) const CHECKS: &[Check] = &[
     data("urn", "", |call| {
         Ok(Url::split(&call.text()).scheme == "urn")
     }),
+    data("vaulted_file", "", |call| {
+        let path = call.text();
+        let is_vaulted = call.services.is_vaulted_file(&path);
+        is_vaulted.map_err(|why| format!("Cannot test if the file '{path}' is a vault: {why}"))
+    }),
     data("vault_encrypted", "", |call| {
         Ok(call
             .input
