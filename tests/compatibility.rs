@@ -89,6 +89,16 @@ const ABSENT: &[(&str, &str, &str)] = &[
     ("strategy", "debug", "there is no task debugger"),
 ];
 
+/// Returns what the page lists by name: the beginning of the line, and the names.
+pub(crate) fn lists() -> [(&'static str, Vec<&'static str>); 4] {
+    [
+        ("- Modules and actions: ", Executable.modules()),
+        ("- Filters: ", template::filter_names()),
+        ("- Tests: ", template::test_names()),
+        ("- Lookups: ", Executable.lookups()),
+    ]
+}
+
 /// Says of every name whether it is here: the end of the page.
 pub(crate) fn section() -> String {
     let mut text = format!(
@@ -155,6 +165,28 @@ fn standing(kind: &str, name: &str) -> Standing {
     told(DIFFERS).map_or(Standing::Yes, Standing::Differs)
 }
 
+/// What is more than a keyword: it has its own place in the grammar.
+const GRAMMAR: &[&str] = &[
+    "handlers",
+    "post_tasks",
+    "pre_tasks",
+    "roles",
+    "loop",
+    "hosts",
+    "role",
+    "validate_argspec",
+];
+
+/// Directives of the language rather than modules.
+const DIRECTIVES: &[&str] = &[
+    "import_playbook",
+    "import_role",
+    "import_tasks",
+    "include_role",
+    "include_tasks",
+    "meta",
+];
+
 fn is_here(kind: &str, name: &str) -> bool {
     let place = match kind {
         "keyword-play" => Some(Place::Play),
@@ -164,29 +196,9 @@ fn is_here(kind: &str, name: &str) -> bool {
         "keyword-role" => Some(Place::Role),
         _ => None,
     };
-    // What is more than a keyword has its own place in the grammar.
-    const GRAMMAR: &[&str] = &[
-        "handlers",
-        "post_tasks",
-        "pre_tasks",
-        "roles",
-        "loop",
-        "hosts",
-        "role",
-        "validate_argspec",
-    ];
     if let Some(place) = place {
         return GRAMMAR.contains(&name) || Keyword::find(name, place).is_some();
     }
-    // Directives of the language rather than modules.
-    const DIRECTIVES: &[&str] = &[
-        "import_playbook",
-        "import_role",
-        "import_tasks",
-        "include_role",
-        "include_tasks",
-        "meta",
-    ];
     match kind {
         "module" => DIRECTIVES.contains(&name) || Executable.modules().contains(&name),
         "filter" => template::filter_names().contains(&name),

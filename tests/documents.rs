@@ -4,10 +4,6 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use backstay::executor::Executable;
-use backstay::playbook::Catalog;
-use backstay::template;
-
 use crate::arrows::{ARROWS, VOCABULARY};
 use crate::compatibility;
 
@@ -65,21 +61,15 @@ fn every_dependency_has_its_line_and_no_other_has() {
 
 #[test]
 fn every_name_a_playbook_can_use_is_listed_and_no_other_is() {
-    for (kind, names) in [
-        ("Modules and actions", Executable.modules()),
-        ("Filters", template::filter_names()),
-        ("Tests", template::test_names()),
-        ("Lookups", Executable.lookups()),
-    ] {
-        let head = format!("- {kind}: ");
+    for (head, names) in compatibility::lists() {
         let told = COMPATIBILITY
             .lines()
-            .find_map(|line| line.strip_prefix(&head))
+            .find_map(|line| line.strip_prefix(head))
             .unwrap_or_default();
         assert_eq!(
             self::names(told),
             set(names),
-            "`{kind}` of docs/compatibility.md"
+            "`{head}` of docs/compatibility.md"
         );
     }
 }
