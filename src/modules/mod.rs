@@ -64,6 +64,7 @@ mod ping;
 mod pip;
 mod postgresql;
 mod replace;
+mod reversal;
 mod rpm_key;
 mod script;
 mod seboolean;
@@ -100,6 +101,7 @@ use crate::value::Map;
 pub(crate) use fragments::Assembly;
 pub use invocation::invocation;
 pub use outcome::{Diff, Failure, ModuleResult, Outcome};
+pub use reversal::Reversal;
 
 /// One module, as both ends see it.
 #[derive(Debug)]
@@ -108,6 +110,14 @@ pub struct Module {
     pub name: &'static str,
     pub spec: &'static ArgumentSpec,
     pub run: fn(&mut Machine, &Map) -> ModuleResult,
+}
+
+impl Module {
+    /// Returns how what it changes is undone; one that says nothing of it is undone as its user
+    /// says.
+    pub fn reversal(&self) -> Reversal {
+        reversal::of(self.name).unwrap_or(Reversal::Asked(""))
+    }
 }
 
 /// Declares a module from its options' type and its function.

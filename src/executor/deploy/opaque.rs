@@ -6,6 +6,7 @@
 use crate::error::Error;
 use crate::executor::actions;
 use crate::executor::plan::TRANSACTION;
+use crate::modules::{self, Reversal};
 use crate::node::{Kind, Node};
 use crate::playbook::{ActionKind, Item, Keyword, ModuleName, Play, TagSelection, Task};
 use crate::source::Mark;
@@ -15,9 +16,6 @@ use crate::value::{Map, Value};
 pub(in crate::executor) const UNDO: &str = "backstay_undo";
 /// The variable that names the paths a command changes.
 pub(in crate::executor) const PROTECT: &str = "backstay_protect";
-
-/// Modules that run what only their user knows.
-const COMMANDS: [&str; 3] = ["command", "shell", "script"];
 
 /// Reads playbooks for tasks that nobody can undo.
 pub(in crate::executor) struct Opaque<'a> {
@@ -76,7 +74,7 @@ fn refusal(task: &Task) -> Option<Error> {
             Kind::Text(text) | Kind::Unsafe(text) => !text.contains("{{") && !only_reads(text),
             _ => false,
         }),
-        _ if COMMANDS.contains(&name) => option("creates").is_none() && !writes_creates(args),
+        _ if runs_what_its_user_knows(name) => option("creates").is_none() && !writes_creates(args),
         _ => false,
     };
     let is_job = task.async_seconds.is_some()
@@ -89,6 +87,11 @@ fn refusal(task: &Task) -> Option<Error> {
         return None;
     }
     Some(refused(name, &task.action.written.mark))
+}
+
+/// Tells whether only its user knows what the module runs.
+fn runs_what_its_user_knows(module: &str) -> bool {
+    modules::find(module).is_some_and(|module| matches!(module.reversal(), Reversal::Asked(_)))
 }
 
 fn writes_creates(args: &crate::playbook::Args) -> bool {

@@ -5,52 +5,8 @@
 
 use crate::event::{Reversibility, Step};
 use crate::executor::session::ModuleCall;
+use crate::modules::{self, Module, Reversal};
 use crate::value::{Map, Value};
-
-/// Modules whose changes are recorded states applied again.
-const COMPENSATED: &[&str] = &[
-    "acl",
-    "alternatives",
-    "apt",
-    "at",
-    "capabilities",
-    "cron",
-    "debconf",
-    "dnf",
-    "dnf5",
-    "docker_container",
-    "docker_image",
-    "docker_network",
-    "docker_volume",
-    "dpkg_selections",
-    "firewalld",
-    "git_config",
-    "group",
-    "hostname",
-    "iptables",
-    "modprobe",
-    "mount",
-    "npm",
-    "package",
-    "pip",
-    "postgresql_db",
-    "postgresql_ext",
-    "postgresql_schema",
-    "postgresql_user",
-    "sefcontext",
-    "selinux",
-    "seport",
-    "service",
-    "snap",
-    "subversion",
-    "supervisorctl",
-    "sysctl",
-    "systemd",
-    "systemd_service",
-    "sysvinit",
-    "ufw",
-    "user",
-];
 
 /// Returns the step of a call that predicts a change.
 pub(in crate::executor) fn predicted(call: &ModuleCall, result: &Map) -> Option<Step> {
@@ -60,13 +16,16 @@ pub(in crate::executor) fn predicted(call: &ModuleCall, result: &Map) -> Option<
 
 fn step(call: &ModuleCall) -> Step {
     let module = call.module.as_str();
-    let (class, mut undo) = match module {
-        "command" | "shell" | "script" | "raw" => command(call),
-        _ if COMPENSATED.contains(&module.rsplit('.').next().unwrap_or(module)) => (
+    let reversal = modules::find(module).map_or(Reversal::Asked(""), Module::reversal);
+    let (class, mut undo) = match reversal {
+        Reversal::Asked(_) => command(call),
+        Reversal::Compensated(_) => (
             Reversibility::Compensated,
             "apply the recorded state again".to_owned(),
         ),
-        _ => (Reversibility::Exact, "put back what was there".to_owned()),
+        Reversal::Exact(_) | Reversal::Nothing => {
+            (Reversibility::Exact, "put back what was there".to_owned())
+        }
     };
     let mut about = subject(&call.args);
     if call.no_log {
