@@ -106,7 +106,7 @@ impl Fleet {
 }
 
 /// Waits until `is_so`, asking again and again.
-fn wait(what: &str, is_so: impl Fn() -> bool) {
+pub(crate) fn wait(what: &str, is_so: impl Fn() -> bool) {
     let started = Instant::now();
     while !is_so() {
         assert!(started.elapsed() < PATIENCE, "never: {what}");
