@@ -177,15 +177,15 @@ fn execute(machine: &mut Machine, invocation: Invocation) -> ModuleResult {
     };
     let creates = invocation.creates.as_ref();
     let created = creates.map(|path| within(machine, path));
-    if let (Some(creates), Some(path)) = (creates, &created) {
-        if glob::matches_any(machine, path)? {
-            let why = format!("{} exists", creates.display());
-            let msg = format!(
-                "{verb} not run command since '{}' exists",
-                creates.display()
-            );
-            return Ok(not_run(&invocation, &why, msg));
-        }
+    if let (Some(creates), Some(path)) = (creates, &created)
+        && glob::matches_any(machine, path)?
+    {
+        let why = format!("{} exists", creates.display());
+        let msg = format!(
+            "{verb} not run command since '{}' exists",
+            creates.display()
+        );
+        return Ok(not_run(&invocation, &why, msg));
     }
     if let Some(removes) = &invocation.removes {
         let path = within(machine, removes);

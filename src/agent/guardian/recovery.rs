@@ -35,7 +35,9 @@ pub(in crate::agent) fn left_behind(
     let Ok(all) = root.transactions() else {
         return Vec::new();
     };
-    all.iter().for_each(|one| sweep(root, one));
+    for one in &all {
+        sweep(root, one);
+    }
     all.into_iter()
         .filter(|one| !matches!(one.state(), State::Committed | State::RolledBack))
         .filter_map(|one| pick_up(root, &one, program, has_hook))
