@@ -500,6 +500,20 @@ fn a_module_ansible_has_and_we_have_not_waits_for_its_condition() {
 }
 
 #[test]
+fn a_module_of_a_collection_goes_by_its_full_and_by_its_old_short_name() {
+    for written in ["mount", "ansible.posix.mount"] {
+        let task = one_task(&format!("    - {written}: {{src: a}}\n"));
+        let (name, _) = args(&task);
+        assert_eq!(*name, ModuleName::Known("ansible.posix.mount".into()));
+    }
+    let playbook = "- hosts: all\n  tasks:\n    - mount: {scr: a}\n";
+    assert_eq!(
+        errors(&[("site.yml", playbook)]),
+        ["site.yml:3:15 module `copy` has no option `scr` (did you mean `src`?)"]
+    );
+}
+
+#[test]
 fn a_local_module_is_named_as_the_file_it_is() {
     assert_eq!(
         errors(&[

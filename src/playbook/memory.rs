@@ -155,6 +155,7 @@ impl Templates for Braces {
 struct Few;
 
 const MODULES: &[(&str, &ArgumentSpec)] = &[
+    ("ansible.posix.mount", &CopyArgs::SPEC),
     ("command", &CommandArgs::SPEC),
     ("copy", &CopyArgs::SPEC),
     ("debug", &DebugArgs::SPEC),

@@ -27,6 +27,7 @@ pub use layer::{Layer, LayerKind, Target, Vars};
 pub use loading::{
     IncludedRole, RoleRequest, include_role, include_tasks, is_variable_name, load, variables_of,
 };
+pub use names::full_name;
 pub use play::{Block, Item, Play, Playbook, VarsPrompt};
 pub use reserved::is_reserved;
 pub use role::Role;

@@ -137,6 +137,14 @@ pub(super) fn meaning(written: &str, extra: &[String]) -> Meaning {
     }
 }
 
+/// Returns the full name of what `written` stands for, whether it exists or not.
+pub fn full_name(written: &str) -> String {
+    match meaning(written, &[]) {
+        Meaning::Builtin(short) | Meaning::Unknown(short) => format!("ansible.builtin.{short}"),
+        Meaning::Collection(full) => full,
+    }
+}
+
 /// Lists the short names of ansible-core.
 pub(super) fn builtin() -> impl Iterator<Item = &'static str> {
     BUILTIN.iter().copied()

@@ -6,7 +6,7 @@ use crate::arguments::ArgumentSpec;
 use crate::executor::failure::Failure;
 use crate::executor::render::Renderer;
 use crate::node::Node;
-use crate::playbook::{ActionKind, Args};
+use crate::playbook::{ActionKind, Args, full_name};
 use crate::value::{Map, Value};
 
 /// Options that an action evaluates itself instead of getting them rendered.
@@ -106,13 +106,14 @@ fn merge_free_form(rendered: &mut Map, name: &str, value: Value) {
 
 fn defaults(context: &ActionContext<'_>, action: &str) -> Result<Map, Failure> {
     let short = super::short(action);
+    let full = full_name(action);
     let mut found = Map::new();
     for node in context.job.task.module_defaults() {
         let Some(pairs) = node.as_map() else {
             continue;
         };
         for (key, value) in pairs {
-            let names_it = key.as_str().is_some_and(|key| super::short(key) == short);
+            let names_it = key.as_str().is_some_and(|key| full_name(key) == full);
             if !names_it {
                 continue;
             }

@@ -28,7 +28,7 @@ use super::failure::Failure;
 use crate::arguments::ArgumentSpec;
 use crate::event::Step;
 use crate::modules;
-use crate::playbook::{ActionKind, Catalog, ModuleName};
+use crate::playbook::{self, ActionKind, Catalog, ModuleName};
 use crate::value::{Map, Value};
 
 pub(super) use arguments::argument;
@@ -234,7 +234,7 @@ fn resolve(context: &ActionContext<'_>) -> Result<Arc<str>, Failure> {
             ModuleName::Missing { name, why } => Err(Failure::new(format!("{name}: {why}"))),
             ModuleName::Source(node) => {
                 let rendered = context.renderer.text(Some(node))?.unwrap_or_default();
-                Ok(format!("ansible.builtin.{}", short(&rendered)).into())
+                Ok(playbook::full_name(&rendered).into())
             }
         },
         _ => Err(Failure::new("the task has no module")),
@@ -282,6 +282,21 @@ impl Catalog for Executable {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_module_of_a_collection_is_found_by_its_full_and_by_its_old_short_name() {
+        for (written, full) in [
+            ("ufw", "community.general.ufw"),
+            (
+                "ansible.posix.authorized_key",
+                "ansible.posix.authorized_key",
+            ),
+            ("copy", "ansible.builtin.copy"),
+        ] {
+            assert_eq!(playbook::full_name(written), full);
+            assert!(spec(short(full)).is_some(), "{full}");
+        }
+    }
 
     #[test]
     fn actions_are_listed_in_order_and_once() {

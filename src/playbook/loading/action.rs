@@ -306,10 +306,9 @@ impl Loading<'_> {
     /// Returns the options of a module that exists here.
     pub(super) fn spec(&self, written: &str) -> Option<&'static ArgumentSpec> {
         match names::meaning(written, &[]) {
-            Meaning::Builtin(short) | Meaning::Unknown(short) => {
-                self.context.catalog.module(&short)
+            Meaning::Builtin(name) | Meaning::Unknown(name) | Meaning::Collection(name) => {
+                self.context.catalog.module(&name)
             }
-            Meaning::Collection(_) => None,
         }
     }
 
@@ -327,6 +326,12 @@ impl Loading<'_> {
                     self.check_options(&short, &written.args);
                 }
                 Some(ModuleName::Known(format!("ansible.builtin.{short}").into()))
+            }
+            Meaning::Collection(full) if self.context.catalog.module(&full).is_some() => {
+                if !around.tolerated {
+                    self.check_options(&full, &written.args);
+                }
+                Some(ModuleName::Known(full.into()))
             }
             Meaning::Builtin(short) => {
                 let full = format!("ansible.builtin.{short}");
