@@ -19,7 +19,7 @@ pub(super) const VOCABULARY: [&str; 8] = [
 ];
 
 /// Each room and the rooms it may import beside the vocabulary.
-pub(super) const ARROWS: [(&str, &[&str]); 23] = [
+pub(super) const ARROWS: [(&str, &[&str]); 24] = [
     ("source", &[]),
     ("value", &[]),
     ("node", &[]),
@@ -57,7 +57,8 @@ pub(super) const ARROWS: [(&str, &[&str]); 23] = [
             "transaction",
         ],
     ),
-    ("report", &["config", "yaml"]),
+    ("diagnosis", &[]),
+    ("report", &["config", "diagnosis", "yaml"]),
 ];
 
 /// Rooms on the target's side: they block, and know neither the controller nor its runtime.

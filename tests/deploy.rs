@@ -24,8 +24,8 @@ pub(crate) struct Fleet {
 /// A command that ended.
 pub(crate) struct Ended {
     pub(crate) status: Option<i32>,
-    stdout: String,
-    stderr: String,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Fleet {
@@ -58,7 +58,7 @@ impl Fleet {
         fs::write(self.path(name), text).unwrap();
     }
 
-    fn command(&self, words: &[&str]) -> Command {
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_backstay"));
         command
             .args(words)
@@ -115,7 +115,7 @@ pub(crate) fn wait(what: &str, is_so: impl Fn() -> bool) {
 }
 
 impl Ended {
-    fn of(output: Output) -> Self {
+    pub(crate) fn of(output: Output) -> Self {
         Self {
             status: output.status.code(),
             stdout: String::from_utf8(output.stdout).unwrap(),

@@ -21,6 +21,8 @@ mod cut;
 )]
 mod deploy;
 #[cfg(test)]
+mod diagnosis;
+#[cfg(test)]
 mod documents;
 #[cfg(test)]
 mod fuzz;

@@ -436,9 +436,9 @@ pub(super) struct VaultPasswordArgs {
 pub(super) struct OutputArgs {
     #[command(flatten)]
     pub(super) verbosity: VerbosityArgs,
-    /// What is written to standard output
-    #[arg(long, value_enum, default_value_t = OutputFormat::Text, value_name = "FORMAT")]
-    pub(super) output: OutputFormat,
+    /// What is written to standard output [default: text; for `deploy` in GitHub Actions: github]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub(super) output: Option<OutputFormat>,
 }
 
 impl OutputArgs {
@@ -446,11 +446,7 @@ impl OutputArgs {
     pub(super) fn quiet(json: bool) -> Self {
         Self {
             verbosity: VerbosityArgs { verbose: 0 },
-            output: if json {
-                OutputFormat::Json
-            } else {
-                OutputFormat::Text
-            },
+            output: json.then_some(OutputFormat::Json),
         }
     }
 }
@@ -470,6 +466,8 @@ pub(super) enum OutputFormat {
     Text,
     /// Every event as one line of JSON
     Json,
+    /// The text in groups, with annotations, as the log of GitHub Actions reads them
+    Github,
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use super::play::{CommandOptions, Job, Tags};
 use super::preparation::Preparation;
 use super::run::{AdHoc, PLAY};
 use super::screen::Layout;
+use crate::diagnosis::Diagnosis;
 use crate::error::{Error, Result};
 use crate::executor::{Contact, Fleet};
 use crate::source::SourceFile;
@@ -172,6 +173,12 @@ pub(super) fn word(state: State) -> &'static str {
     }
 }
 
+/// Names why a transaction was not committed, where it tells a reason.
+pub(super) fn diagnosis(summary: &Summary) -> Option<Diagnosis> {
+    let reason = summary.reason.as_deref().filter(|it| !it.is_empty())?;
+    (summary.state != State::Committed).then(|| Diagnosis::of_reason(reason))
+}
+
 /// Returns a transaction as JSON shows it.
 pub(super) fn transaction(summary: &Summary) -> Value {
     let texts = |texts: &[String]| Value::list(texts.iter().map(|text| Value::from(text.as_str())));
@@ -203,6 +210,10 @@ pub(super) fn transaction(summary: &Summary) -> Value {
         ("opened", time(summary.opened)),
         ("ended", summary.ended.map_or(Value::Null, time)),
         ("reason", summary.reason.clone().into()),
+        (
+            "diagnosis",
+            diagnosis(summary).map_or(Value::Null, |it| it.to_value()),
+        ),
         ("who", summary.run.who.as_str().into()),
         ("controller", summary.run.host.as_str().into()),
         ("run_url", summary.run.run_url.clone().into()),

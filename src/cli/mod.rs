@@ -38,9 +38,9 @@ use crate::config::{Config, Surroundings};
 use crate::error::{
     EXIT_ERROR, EXIT_OK, EXIT_PARSE_ERROR, EXIT_SETTINGS, Error, ErrorKind, Result,
 };
-use crate::report::{Painter, Palette, diagnostic};
+use crate::report::{Painter, Palette, diagnostic, github};
 use crate::source::Mark;
-use arguments::{Backstay, Command};
+use arguments::{Backstay, Command, OutputFormat};
 use preparation::{Preparation, Purpose};
 
 /// Runs the command line and returns the exit code.
@@ -97,6 +97,33 @@ fn answer_of(answer: &clap::Error) -> u8 {
 
 fn dispatch(command: Command, heading: &str) -> Result<u8, Vec<Error>> {
     let surroundings = surroundings::read().map_err(|error| vec![error])?;
+    let is_annotated = is_annotated(&command, &surroundings);
+    let checkout = surroundings::checkout(&surroundings);
+    perform(command, surroundings, heading).inspect_err(|errors| {
+        if is_annotated {
+            let lines = errors
+                .iter()
+                .map(|error| github::of_error(error, &checkout) + "\n");
+            // Without a stdout there is nobody to tell.
+            write!(io::stdout().lock(), "{}", lines.collect::<String>()).ok();
+        }
+    })
+}
+
+/// Tells whether errors before the run are annotated too.
+fn is_annotated(command: &Command, surroundings: &Surroundings) -> bool {
+    let in_actions = surroundings.environment.get("GITHUB_ACTIONS");
+    let chosen = match command {
+        Command::Deploy(args) => args.play.output.output,
+        Command::Play(args) => return args.output.output == Some(OutputFormat::Github),
+        _ => return false,
+    };
+    chosen.map_or(in_actions.is_some_and(|value| value == "true"), |format| {
+        format == OutputFormat::Github
+    })
+}
+
+fn perform(command: Command, surroundings: Surroundings, heading: &str) -> Result<u8, Vec<Error>> {
     let named = match &command {
         Command::Config(args) => config::named_file(args, &surroundings)?,
         _ => None,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
-use super::arguments::{BecomeArgs, ConnectionArgs, OutputArgs, PlayArgs, TaskArgs};
+use super::arguments::{BecomeArgs, ConnectionArgs, OutputArgs, OutputFormat, PlayArgs, TaskArgs};
 use super::preparation::Preparation;
 use super::screen::{Layout, Screen, ScreenOptions};
 use super::secrets::{LoginPasswords, login_passwords};
@@ -584,13 +584,29 @@ impl CommandOptions<'_> {
         parts: Parts<'_>,
         playbooks: &[Playbook],
     ) -> Result<Ended> {
+        let whole_run = parts.options.transaction.whole_run;
+        let environment = &prepared.surroundings.environment;
+        let in_actions = environment.get("GITHUB_ACTIONS").map(String::as_str) == Some("true");
+        let format = self.output.output.unwrap_or(if whole_run && in_actions {
+            OutputFormat::Github
+        } else {
+            OutputFormat::Text
+        });
+        let summary = environment
+            .get("GITHUB_STEP_SUMMARY")
+            .filter(|path| format == OutputFormat::Github && !path.is_empty());
         let screen = Screen::new(
             &ScreenOptions {
-                format: self.output.output,
+                format,
                 verbosity: parts.options.verbosity,
                 check: parts.options.check,
                 layout: self.layout,
                 plan: self.plan,
+                explain: whole_run,
+                in_actions,
+                checkout: surroundings::checkout(&prepared.surroundings),
+                summary: summary.map(PathBuf::from),
+                title: title(&parts.options, playbooks),
             },
             &prepared.config,
             prepared.redactor.clone(),
@@ -619,7 +635,7 @@ impl CommandOptions<'_> {
         // The screen ends when nobody can tell it anything any more.
         drop(show);
         match shown.join() {
-            Ok(Ok(())) => Ok(Ended {
+            Ok(Ok(_)) => Ok(Ended {
                 run: outcome,
                 signal: Some(signal.load(Ordering::Relaxed)).filter(|code| *code > 0),
             }),
@@ -627,6 +643,22 @@ impl CommandOptions<'_> {
             Err(panic) => std::panic::resume_unwind(panic),
         }
     }
+}
+
+/// Returns what a summary of the run is headed with.
+fn title(options: &RunOptions, playbooks: &[Playbook]) -> String {
+    let verb = match (&options.transaction.rollback, options.transaction.whole_run) {
+        (Some(_), _) => "rollback",
+        (None, true) => "deploy",
+        (None, false) => "play",
+    };
+    let names: Vec<String> = playbooks
+        .iter()
+        .filter_map(|playbook| playbook.path.file_name())
+        .map(|name| name.to_string_lossy().into_owned())
+        .collect();
+    let dry = if options.check { " (check)" } else { "" };
+    format!("{verb} of {}{dry}", names.join(", "))
 }
 
 /// Asks the hosts of `playbooks`; warnings go to standard error.

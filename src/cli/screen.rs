@@ -2,9 +2,10 @@
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use super::arguments::OutputFormat;
 use super::terminal;
@@ -13,8 +14,10 @@ use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::redactor::Redactor;
 use crate::report::default::{DefaultOptions, DefaultReporter};
+use crate::report::github::GithubReporter;
 use crate::report::json::JsonReporter;
 use crate::report::minimal::MinimalReporter;
+use crate::report::record::Record;
 use crate::report::{Painter, Palette, Reporter, ResultStyle, StatusLine, Streams};
 
 /// What a screen shows.
@@ -25,6 +28,16 @@ pub(super) struct ScreenOptions {
     pub(super) layout: Layout,
     /// What would change is shown as a plan.
     pub(super) plan: bool,
+    /// Failures are named after the run: class, evidence, remedy, page.
+    pub(super) explain: bool,
+    /// A runner of GitHub reads the output.
+    pub(super) in_actions: bool,
+    /// The directory that annotations tell places within.
+    pub(super) checkout: String,
+    /// The summary of the run is added to this file.
+    pub(super) summary: Option<PathBuf>,
+    /// What the summary is headed with.
+    pub(super) title: String,
 }
 
 /// Which text layout is used.
@@ -63,6 +76,10 @@ pub(super) struct Screen {
     log: Option<Log>,
     status: Option<StatusLine>,
     redactor: Redactor,
+    record: Record,
+    started: Instant,
+    explain: bool,
+    summary: Option<(PathBuf, String)>,
 }
 
 impl Screen {
@@ -85,17 +102,48 @@ impl Screen {
             log,
             status: is_watched.then(StatusLine::new),
             redactor,
+            record: Record::default(),
+            started: Instant::now(),
+            explain: options.explain,
+            summary: options
+                .summary
+                .clone()
+                .map(|path| (path, options.title.clone())),
         })
     }
 
-    /// Shows events on a thread of its own until every sender is gone.
-    pub(super) fn start(mut self, events: Receiver<Event>) -> JoinHandle<io::Result<()>> {
+    /// Shows events on a thread of its own until every sender is gone, and returns what they came
+    /// to.
+    pub(super) fn start(mut self, events: Receiver<Event>) -> JoinHandle<io::Result<Record>> {
         std::thread::spawn(move || {
             for event in events {
+                self.record.hear(&event, self.started.elapsed());
                 self.show(&event)?;
             }
-            Ok(())
+            self.sum_up();
+            Ok(self.record)
         })
+    }
+
+    /// Names the failures on standard error and adds the summary to its file. Neither can make a
+    /// run fail.
+    fn sum_up(&self) {
+        let tell = |line: &str| writeln!(io::stderr(), "{}", self.redactor.redact(line)).ok();
+        if self.explain {
+            for line in self.record.diagnoses() {
+                tell(&line);
+            }
+        }
+        let Some((path, title)) = &self.summary else {
+            return;
+        };
+        let text = self.record.markdown(title);
+        let text = self.redactor.redact(&text);
+        let file = File::options().create(true).append(true).open(path);
+        if let Err(error) = file.and_then(|mut file| writeln!(file, "{text}")) {
+            let path = path.display();
+            tell(&format!("the summary cannot be added to `{path}`: {error}"));
+        }
     }
 
     fn show(&mut self, event: &Event) -> io::Result<()> {
@@ -138,6 +186,11 @@ fn reporter(
     };
     match (options.format, options.layout) {
         (OutputFormat::Json, _) => Box::new(JsonReporter),
+        (OutputFormat::Github, _) => Box::new(GithubReporter::new(
+            default,
+            options.in_actions,
+            &options.checkout,
+        )),
         (OutputFormat::Text, Layout::Default) => Box::new(DefaultReporter::new(default)),
         (OutputFormat::Text, layout) => Box::new(MinimalReporter {
             painter,
@@ -148,6 +201,21 @@ fn reporter(
             },
             one_line: layout == Layout::OneLine,
         }),
+    }
+}
+
+/// Returns the options of a file beside the output: nobody reads commands there.
+fn as_text(options: &ScreenOptions) -> ScreenOptions {
+    let format = match options.format {
+        OutputFormat::Github => OutputFormat::Text,
+        other => other,
+    };
+    ScreenOptions {
+        format,
+        summary: None,
+        title: String::new(),
+        checkout: String::new(),
+        ..*options
     }
 }
 
@@ -175,7 +243,7 @@ impl Log {
         let user = super::surroundings::user_name();
         Ok(Self {
             file,
-            reporter: reporter(options, config, Painter::new(false)),
+            reporter: reporter(&as_text(options), config, Painter::new(false)),
             prefix: format!("p={} u={user} n=ansible INFO| ", std::process::id()),
         })
     }

@@ -168,6 +168,9 @@ fn one_line(summary: &Summary) -> String {
 
 fn details(summary: &Summary) -> String {
     let mut text = String::new();
+    if let Some(diagnosis) = fleet::diagnosis(summary) {
+        writeln!(text, "      diagnosis: {}", diagnosis.line()).expect("texts take every line");
+    }
     for drift in &summary.drift {
         let kept = drift.saved.as_ref().map(|path| format!("; kept as {path}"));
         let kept = kept.unwrap_or_default();

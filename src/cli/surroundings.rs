@@ -41,6 +41,16 @@ fn home() -> PathBuf {
     std::env::var_os("HOME").map_or_else(|| PathBuf::from("/"), PathBuf::from)
 }
 
+/// Returns the directory of the sources a run is about: the checkout of GitHub Actions, or the
+/// working directory.
+pub(super) fn checkout(surroundings: &Surroundings) -> String {
+    let named = surroundings.environment.get("GITHUB_WORKSPACE");
+    named
+        .filter(|path| !path.is_empty())
+        .cloned()
+        .unwrap_or_else(|| surroundings.working_directory.display().to_string())
+}
+
 /// Returns the login name of the user who started backstay, or the number of one without.
 pub(super) fn user_name() -> String {
     let uid = rustix::process::getuid().as_raw();

@@ -726,7 +726,7 @@ pub(super) mod tests {
         }
     }
 
-    fn options() -> DefaultOptions {
+    pub(in crate::report) fn options() -> DefaultOptions {
         DefaultOptions {
             results: ResultStyle::default(),
             columns: 40,

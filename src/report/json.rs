@@ -7,6 +7,7 @@ use std::io;
 use std::sync::Arc;
 
 use super::{Reporter, Streams};
+use crate::diagnosis::Diagnosis;
 use crate::error::Error;
 use crate::event::{
     Event, HostStats, ParticipantEnd, ParticipantOutcome, Status, Step, TaskInfo, TaskResult,
@@ -123,7 +124,13 @@ fn to_value(event: &Event) -> Value {
         Event::Deprecated { message } => {
             object("deprecated", [("message", message.as_str().into())])
         }
-        Event::Failed(failure) => object("failed", [("error", error(failure))]),
+        Event::Failed(failure) => object(
+            "failed",
+            [
+                ("error", error(failure)),
+                ("diagnosis", Diagnosis::of_error(failure).to_value()),
+            ],
+        ),
         Event::Verbose {
             verbosity,
             host,
@@ -259,7 +266,9 @@ fn result<const N: usize>(event: &str, result: &TaskResult, more: [(&str, Value)
     // Outside of transactions and their plans nobody looks for steps.
     let steps =
         (!result.steps.is_empty()).then(|| ("steps", Value::list(result.steps.iter().map(step))));
-    Value::map(fields.into_iter().chain(steps).chain(more))
+    let diagnosis =
+        Diagnosis::of_result(result).map(|diagnosis| ("diagnosis", diagnosis.to_value()));
+    Value::map(fields.into_iter().chain(steps).chain(diagnosis).chain(more))
 }
 
 fn step(step: &Step) -> Value {
@@ -366,6 +375,21 @@ mod tests {
     use super::super::default::tests;
     use super::*;
     use crate::redactor::Redactor;
+
+    #[test]
+    fn a_failed_result_tells_its_class_and_its_runbook() {
+        let task = tests::task("install", "apt", false);
+        let json = r#"{"msg":"no package"}"#;
+        let event = Event::HostFinished(tests::result(&task, Status::Failed, json));
+        assert_eq!(
+            serde_json::to_string(to_value(&event).get("diagnosis").unwrap()).unwrap(),
+            concat!(
+                r#"{"class":"package_manager","evidence":"no package","#,
+                r#""remedy":"run the package manager on the host by hand and read its answer","#,
+                r#""page":"docs/runbooks/deploy-failed.md#package-manager"}"#
+            )
+        );
+    }
 
     #[test]
     fn a_result_is_one_line_without_display_hints_and_without_secrets() {

@@ -5,10 +5,12 @@
 pub mod default;
 pub mod diagnostic;
 mod diff;
+pub mod github;
 pub mod json;
 pub mod minimal;
 mod painter;
 mod plan;
+pub mod record;
 mod results;
 mod status_line;
 mod transaction;
@@ -45,6 +47,24 @@ impl<'a> Streams<'a> {
     /// Writes a line of data.
     pub fn out(&mut self, line: &str) -> io::Result<()> {
         writeln!(self.out, "{}", self.redactor.redact(line))
+    }
+
+    /// Writes a line as it is: a secret that is told to what masks it.
+    fn command(&mut self, line: &str) -> io::Result<()> {
+        writeln!(self.out, "{line}")
+    }
+
+    /// Returns the known secrets after the first `start`.
+    fn secrets_from(&self, start: usize) -> Vec<String> {
+        self.redactor.known_from(start)
+    }
+
+    /// Returns other streams behind the same redactor.
+    fn beside<'b>(&self, out: &'b mut dyn Write, err: &'b mut dyn Write) -> Streams<'b>
+    where
+        'a: 'b,
+    {
+        Streams::new(out, err, self.redactor)
     }
 
     /// Writes a line of talk.

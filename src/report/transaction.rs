@@ -87,7 +87,8 @@ fn block_ended(block: &str, outcome: &TransactionOutcome) -> Vec<(Tone, String)>
     lines
 }
 
-fn state(end: &ParticipantEnd) -> String {
+/// Returns how it ended for a participant, in words.
+pub(super) fn state(end: &ParticipantEnd) -> String {
     match end {
         ParticipantEnd::Committed(Some(generation)) => {
             format!("committed, generation {generation}")
@@ -130,7 +131,7 @@ fn details(participant: &ParticipantOutcome) -> Vec<(Tone, String)> {
 }
 
 /// Returns the line that says what is true on every host.
-fn last_line(outcome: &TransactionOutcome) -> (Tone, String) {
+pub(super) fn last_line(outcome: &TransactionOutcome) -> (Tone, String) {
     let all = &outcome.participants;
     let because = match &outcome.reason {
         Some(reason) => format!(" ({reason})"),
