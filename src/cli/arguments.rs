@@ -36,6 +36,14 @@ pub(super) enum Command {
     Recover(super::recover::RecoverArgs),
     /// Show who holds hosts, or make them let go.
     Lock(super::lock::LockArgs),
+    /// Check this machine and the way to every host, and name what is wrong.
+    Doctor(super::doctor::DoctorArgs),
+    /// Check secrets: there, well formed, not expired.
+    Secrets(super::required_secrets::SecretsArgs),
+    /// Tell whether this runner is to deploy: its role, whether it may, and whether it is healthy.
+    Preflight(super::preflight::PreflightArgs),
+    /// Serve the health of this machine's CI runner to Prometheus.
+    Exporter(super::exporter::ExporterArgs),
     /// Run one module on hosts, as `ansible` does.
     Run(RunArgs),
     /// Show the inventory, as `ansible-inventory` does.

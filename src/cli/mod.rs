@@ -4,23 +4,30 @@
 //! one that prints outside a reporter.
 
 mod arguments;
+mod certificate;
 mod config;
 mod deploy;
+mod doctor;
+mod exporter;
 mod extra_vars;
 mod fact_cache;
 mod files;
 mod fleet;
+mod http;
 mod inventory;
 mod listing;
 mod lock;
 mod outcomes;
 mod play;
+mod preflight;
 mod preparation;
 mod programs;
 mod recover;
 mod rejection;
+mod required_secrets;
 mod rollback;
 mod run;
+mod runners;
 mod screen;
 mod secrets;
 mod status;
@@ -183,6 +190,17 @@ fn perform(command: Command, surroundings: Surroundings, heading: &str) -> Resul
             )?;
             deploy::run(&args, &prepared)
         }
+        Command::Doctor(mut args) => {
+            let prepared = prepare(surroundings, config, &args.fleet)?;
+            doctor::run(&mut args, &prepared)
+        }
+        Command::Secrets(args) => {
+            required_secrets::run(&args, &surroundings).map_err(|error| vec![error])
+        }
+        Command::Preflight(args) => {
+            preflight::run(&args, &surroundings).map_err(|error| vec![error])
+        }
+        Command::Exporter(args) => exporter::run(&args, &surroundings).map_err(|error| vec![error]),
         Command::Status(args) => {
             let prepared = prepare(surroundings, config, &args.fleet)?;
             status::run(&args, &prepared)
@@ -289,11 +307,18 @@ mod tests {
     use super::*;
 
     /// The documents that show command lines.
-    const DOCUMENTS: [&str; 4] = [
+    const DOCUMENTS: [&str; 11] = [
         include_str!("../../README.md"),
         include_str!("../../docs/deploying.md"),
         include_str!("../../docs/compatibility.md"),
         include_str!("../../docs/transactions.md"),
+        include_str!("../../docs/runners.md"),
+        include_str!("../../docs/runbooks/degraded.md"),
+        include_str!("../../docs/runbooks/deploy-failed.md"),
+        include_str!("../../docs/runbooks/network-unreachable.md"),
+        include_str!("../../docs/runbooks/rollback.md"),
+        include_str!("../../docs/runbooks/runner-offline.md"),
+        include_str!("../../docs/runbooks/secrets-expired.md"),
     ];
 
     #[test]

@@ -23,6 +23,7 @@ pub enum Class {
     Checksum,
     Lock,
     Runner,
+    Clock,
     Playbook,
     Interrupted,
     Partial,
@@ -31,7 +32,7 @@ pub enum Class {
 
 impl Class {
     /// Every class.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Network,
         Self::HostKey,
         Self::Credentials,
@@ -43,6 +44,7 @@ impl Class {
         Self::Checksum,
         Self::Lock,
         Self::Runner,
+        Self::Clock,
         Self::Playbook,
         Self::Interrupted,
         Self::Partial,
@@ -63,6 +65,7 @@ impl Class {
             Self::Checksum => "checksum",
             Self::Lock => "lock",
             Self::Runner => "runner",
+            Self::Clock => "clock",
             Self::Playbook => "playbook",
             Self::Interrupted => "interrupted",
             Self::Partial => "partial state",
@@ -91,6 +94,7 @@ impl Class {
             Self::Checksum => "build and publish the artifact again, then compare its sha256",
             Self::Lock => "see who holds it with `backstay lock list`, and wait",
             Self::Runner => "look at the runner's service; deploy from the secondary meanwhile",
+            Self::Clock => "set the clock right: `timedatectl` tells whether it is kept",
             Self::Playbook => "correct the playbook or variable at the place that is named",
             Self::Interrupted => "deploy again; `backstay status` tells what stands",
             Self::Partial => "settle it with `backstay recover`, then look at `backstay status`",
@@ -112,6 +116,7 @@ impl Class {
             Self::Checksum => "docs/runbooks/deploy-failed.md#checksum",
             Self::Lock => "docs/runbooks/deploy-failed.md#lock",
             Self::Runner => "docs/runbooks/runner-offline.md#runner",
+            Self::Clock => "docs/runbooks/degraded.md#clock",
             Self::Playbook => "docs/runbooks/deploy-failed.md#playbook",
             Self::Interrupted => "docs/runbooks/rollback.md#interrupted",
             Self::Partial => "docs/runbooks/rollback.md#partial-state",

@@ -4,6 +4,7 @@
 //! of its own there, as root too.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::connection::Agents;
 use super::deploy::{join_all, name_of, wanted_of};
@@ -20,6 +21,9 @@ use crate::value::{Map, Value};
 
 /// Root's state directory.
 const ROOTS_STATE: &str = "/var/lib/backstay";
+
+/// How long a host may take to look at itself.
+const LOOK: Duration = Duration::from_secs(20);
 
 /// The hosts that were asked.
 pub struct Fleet {
@@ -140,30 +144,28 @@ impl Contact {
             return false;
         }
         let args: Map = [("path".into(), ROOTS_STATE.into())].into_iter().collect();
-        let call = ModuleCall {
-            module: "stat".into(),
-            args,
-            check: CheckMode::Off,
-            diff: false,
-            environment: Vec::new(),
-            seq: None,
-            undo: None,
-            protect: Vec::new(),
-            harmless: true,
-            no_log: false,
-            background: None,
-            timeout: None,
-        };
-        let contents = super::content::Contents::new(Arc::new(|_| Err("no secrets".into())));
-        let silent = |_: &str, _: u64, _: u64| {};
-        match session.call(call, &contents, &silent).await {
-            Ok(reported) => reported
-                .result
+        match look(&mut **session, "stat", args).await {
+            Ok(result) => result
                 .get("stat")
                 .and_then(|stat| stat.get("exists"))
                 .is_some_and(Value::is_truthy),
             Err(_) => false,
         }
+    }
+
+    /// Runs a module that changes nothing, and returns its result and how long it took.
+    async fn look(&mut self, module: &str, args: Map) -> Result<(Value, Duration), String> {
+        let session = match (&self.known, &mut self.session) {
+            (Err(why), _) => return Err(why.clone()),
+            (Ok(_), None) => return Err("it is not reached".into()),
+            (Ok(_), Some(session)) => session,
+        };
+        let started = Instant::now();
+        let result = tokio::time::timeout(LOOK, look(&mut **session, module, args));
+        let result = result
+            .await
+            .map_err(|_| format!("it did not answer within {} s", LOOK.as_secs()))?;
+        Ok((result?, started.elapsed()))
     }
 
     /// Settles a transaction that was left behind.
@@ -182,6 +184,30 @@ impl Contact {
     pub async fn break_lock(&mut self, application: &str) -> Result<Recovered, String> {
         let agent = self.session.as_mut().ok_or("it is not reached")?.agent();
         told(agent.break_lock(application).await)
+    }
+}
+
+/// Runs a module that changes nothing.
+async fn look(session: &mut dyn Session, module: &str, args: Map) -> Result<Value, String> {
+    let call = ModuleCall {
+        module: module.into(),
+        args,
+        check: CheckMode::Off,
+        diff: false,
+        environment: Vec::new(),
+        seq: None,
+        undo: None,
+        protect: Vec::new(),
+        harmless: true,
+        no_log: false,
+        background: None,
+        timeout: None,
+    };
+    let contents = super::content::Contents::new(Arc::new(|_| Err("no secrets".into())));
+    let silent = |_: &str, _: u64, _: u64| {};
+    match session.call(call, &contents, &silent).await {
+        Ok(reported) => Ok(reported.result.into()),
+        Err(failure) => Err(failure.brief()),
     }
 }
 
@@ -253,6 +279,17 @@ impl Fleet {
         let run = made.or_else(undone).map(|summary| &summary.run);
         run.map(|run| run.playbook.lines().map(Into::into).collect())
             .unwrap_or_default()
+    }
+
+    /// Runs a module that changes nothing on every host at once, and returns for each contact its
+    /// result and how long it took, or why there is none.
+    pub async fn look(
+        &mut self,
+        module: &str,
+        args: &Map,
+    ) -> Vec<Result<(Value, Duration), String>> {
+        let looking = self.contacts.iter_mut();
+        join_all(looking.map(|contact| contact.look(module, args.clone()))).await
     }
 
     /// Ends the sessions.
