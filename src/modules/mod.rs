@@ -26,6 +26,7 @@ mod dpkg_selections;
 mod edit;
 mod encoding;
 mod expect;
+mod external;
 #[cfg(test)]
 mod fake;
 mod file;
@@ -232,6 +233,17 @@ const MODULES: &[Module] = &[
 /// Finds a module by its short name.
 pub fn find(name: &str) -> Option<&'static Module> {
     MODULES.iter().find(|module| module.name == name)
+}
+
+/// What runs modules that are no part of this program; no playbook can name it.
+const EXTERNAL: Module = module!(external, ExternalArgs);
+
+/// Finds what a target can be asked to run.
+pub fn on_target(name: &str) -> Option<&'static Module> {
+    match name {
+        "module" => Some(&EXTERNAL),
+        name => find(name),
+    }
 }
 
 /// Lists all modules in alphabetical order.

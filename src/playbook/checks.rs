@@ -163,7 +163,7 @@ fn wrong_tasks_are_named_at_their_place_with_the_nearest_name() {
         (
             "    - docker_container: {name: a}\n",
             "site.yml:3:7 module `community.docker.docker_container` is not one that backstay has \
-             (`backstay` runs no Python modules; docs/compatibility.md lists what it has)",
+             (docs/compatibility.md lists what it has; others run from a `library/` or an installed collection)",
         ),
         (
             "    - debug:\n      register: a-b\n",
@@ -514,19 +514,37 @@ fn a_module_of_a_collection_goes_by_its_full_and_by_its_old_short_name() {
 }
 
 #[test]
-fn a_local_module_is_named_as_the_file_it_is() {
-    assert_eq!(
-        errors(&[
+fn a_module_in_a_library_wins_unless_ansible_core_s_is_named_in_full() {
+    let found = |written: &str| {
+        let playbook = format!("- hosts: all\n  tasks:\n    - {written}: {{src: b}}\n");
+        let play = one_play(&[
+            ("site.yml", &playbook),
+            ("library/mine.sh", ""),
+            ("library/copy.py", ""),
+            ("library/debug", ""),
             (
-                "site.yml",
-                "- hosts: all\n  tasks:\n    - mine: {a: b}\n      become: true\n"
+                "/collections/ansible_collections/a/b/plugins/modules/c.py",
+                "",
             ),
-            ("library/mine.py", ""),
-        ]),
-        [
-            "site.yml:3:7 module `mine` is `/p/library/mine.py`, not one that backstay has (`backstay` \
-          runs no Python modules; docs/compatibility.md lists what it has)"
-        ]
+        ]);
+        let Item::Task(task) = &play.tasks[0] else {
+            panic!("no task");
+        };
+        match args(task).0 {
+            ModuleName::External(module) => module.path.display().to_string(),
+            other => format!("{other:?}"),
+        }
+    };
+    assert_eq!(found("mine"), "/p/library/mine.sh");
+    assert_eq!(found("copy"), "/p/library/copy.py");
+    assert_eq!(found("ansible.legacy.copy"), "/p/library/copy.py");
+    assert_eq!(
+        found("ansible.builtin.copy"),
+        "Known(\"ansible.builtin.copy\")"
+    );
+    assert_eq!(
+        found("a.b.c"),
+        "/collections/ansible_collections/a/b/plugins/modules/c.py"
     );
 }
 

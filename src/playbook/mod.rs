@@ -34,7 +34,10 @@ pub use role::Role;
 pub use search::{TaskPart, absolute, normal, task_file, variable_files};
 pub use split::{KeyValues, key_values, words};
 pub use tags::TagSelection;
-pub use task::{Action, ActionKind, Args, IncludeRole, Loop, LoopControl, Meta, ModuleName, Task};
+pub use task::{
+    Action, ActionKind, Args, ExternalModule, IncludeRole, Loop, LoopControl, Meta, ModuleName,
+    Task,
+};
 pub use vars_file::{VarsFiles, variables_in};
 
 #[cfg(test)]

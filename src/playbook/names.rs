@@ -191,6 +191,27 @@ pub(super) fn takes_text(written: &str) -> bool {
         )
 }
 
+/// Tells whether what the module does is done on the controller, whatever file has its name.
+pub(super) fn acts_on_controller(short: &str) -> bool {
+    matches!(
+        short,
+        "add_host"
+            | "assert"
+            | "debug"
+            | "fail"
+            | "gather_facts"
+            | "group_by"
+            | "include_vars"
+            | "meta"
+            | "pause"
+            | "raw"
+            | "set_fact"
+            | "set_stats"
+            | "wait_for_connection"
+    ) || short.starts_with("import_")
+        || short.starts_with("include_")
+}
+
 /// Tells whether the module takes options that its own table does not name: variables, or the
 /// options of the module it hands over to.
 pub(super) fn takes_any_option(short: &str) -> bool {

@@ -1,5 +1,6 @@
 //! Tasks and handlers: what is done, with which arguments, and the keywords that are theirs alone.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::keyword::Keyword;
@@ -73,6 +74,20 @@ pub enum ModuleName {
     Missing { name: Arc<str>, why: Arc<str> },
     /// A template under `action:`, resolved when the task is reached.
     Source(Node),
+    /// A file in a `library/` or an installed collection.
+    External(Arc<ExternalModule>),
+}
+
+/// A module that stands in a file of the controller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExternalModule {
+    /// The name without `ansible.legacy.`.
+    pub name: Arc<str>,
+    pub path: PathBuf,
+    /// Where `ansible.module_utils` is looked for first: beside the playbook and in its role.
+    pub utilities: Vec<PathBuf>,
+    /// Where `ansible_collections` may stand.
+    pub collections: Vec<PathBuf>,
 }
 
 /// The arguments of a module as written.

@@ -45,7 +45,7 @@ pub(super) fn run() -> Result<(), String> {
     catch_panics();
     let call = read_call().map_err(|error| format!("the job cannot be read: {error}"))?;
     let background = call.background.clone().unwrap_or_default();
-    let module = modules::find(&call.module)
+    let module = modules::on_target(&call.module)
         .ok_or_else(|| format!("the agent has no module `{}`", call.module))?;
     // Out of the agent's session, the end of the connection does not reach it.
     rustix::process::setsid().map_err(|error| error.to_string())?;

@@ -70,7 +70,7 @@ impl From<io::Error> for ServeError {
 
 /// Serves one controller until it closes `input`.
 pub fn serve(input: impl Read, output: impl Write + Send + 'static) -> Result<(), ServeError> {
-    serve_modules(input, Box::new(output), modules::find, None)
+    serve_modules(input, Box::new(output), modules::on_target, None)
 }
 
 /// Serves with the modules that `find` knows; `sha256` is this program's digest, if it is known.
@@ -129,7 +129,12 @@ pub fn serve_standard_streams(sha256: Option<String>) -> Result<(), ServeError> 
     rustix::stdio::dup2_stdin(&nowhere).map_err(io::Error::from)?;
     rustix::stdio::dup2_stdout(&nowhere).map_err(io::Error::from)?;
     let output = Box::new(std::fs::File::from(output));
-    serve_modules(std::fs::File::from(input), output, modules::find, sha256)
+    serve_modules(
+        std::fs::File::from(input),
+        output,
+        modules::on_target,
+        sha256,
+    )
 }
 
 /// Stops a terminal from changing the bytes that pass; only some `su` and `doas` need one.

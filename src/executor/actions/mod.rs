@@ -9,12 +9,14 @@ mod async_status;
 mod connection;
 mod context;
 mod debug;
+mod external;
 mod facts;
 mod fail;
 mod fetch;
 mod include_vars;
 mod inventory;
 mod pause;
+mod payload;
 mod raw;
 mod reboot;
 mod set_stats;
@@ -28,7 +30,7 @@ use super::failure::Failure;
 use crate::arguments::ArgumentSpec;
 use crate::event::Step;
 use crate::modules;
-use crate::playbook::{self, ActionKind, Catalog, ModuleName};
+use crate::playbook::{self, ActionKind, Catalog, ExternalModule, ModuleName};
 use crate::value::{Map, Value};
 
 pub(super) use arguments::argument;
@@ -193,14 +195,29 @@ pub(super) fn short(name: &str) -> &str {
 pub(super) struct Prepared {
     name: Arc<str>,
     args: Map,
+    external: Option<Arc<ExternalModule>>,
 }
 
 /// Finds the action of the context's task and renders its arguments.
 pub(super) fn prepare(context: &ActionContext<'_>) -> Result<Prepared, Failure> {
     let name = resolve(context)?;
-    let spec = spec(short(&name)).ok_or_else(|| unknown(&name))?;
+    let external = match &context.job.task.action.kind {
+        ActionKind::Module {
+            name: ModuleName::External(module),
+            ..
+        } => Some(Arc::clone(module)),
+        _ => None,
+    };
+    let spec = match &external {
+        Some(_) => &external::SPEC,
+        None => spec(short(&name)).ok_or_else(|| unknown(&name))?,
+    };
     let args = arguments::render(context, spec, &name)?;
-    Ok(Prepared { name, args })
+    Ok(Prepared {
+        name,
+        args,
+        external,
+    })
 }
 
 /// Runs a prepared action.
@@ -209,6 +226,9 @@ pub(super) async fn run(
     prepared: &Prepared,
 ) -> Result<Answer, Failure> {
     context.args = prepared.args.clone();
+    if let Some(module) = &prepared.external {
+        return external::run(context, module).await;
+    }
     let name = short(&prepared.name);
     if context.settings.async_seconds > 0 && !can_be_a_job(name) {
         let written = context.job.task.action.written.to_value();
@@ -232,6 +252,7 @@ fn resolve(context: &ActionContext<'_>) -> Result<Arc<str>, Failure> {
         ActionKind::Module { name, .. } => match name {
             ModuleName::Known(name) => Ok(Arc::clone(name)),
             ModuleName::Missing { name, why } => Err(Failure::new(format!("{name}: {why}"))),
+            ModuleName::External(module) => Ok(Arc::clone(&module.name)),
             ModuleName::Source(node) => {
                 let rendered = context.renderer.text(Some(node))?.unwrap_or_default();
                 Ok(playbook::full_name(&rendered).into())

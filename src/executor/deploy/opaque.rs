@@ -59,16 +59,18 @@ fn refusal(task: &Task) -> Option<Error> {
     let ActionKind::Module { name, args } = &task.action.kind else {
         return None;
     };
-    let ModuleName::Known(name) = name else {
-        return None;
+    let (name, is_external) = match name {
+        ModuleName::Known(name) => (actions::short(name), false),
+        ModuleName::External(module) => (&*module.name, true),
+        _ => return None,
     };
-    let name = actions::short(name);
     let option = |wanted: &str| {
         let mut options = args.options.iter();
         let found = options.find(|(key, _)| key.as_str() == Some(wanted));
         found.map(|(_, value)| value)
     };
     let is_opaque = match name {
+        _ if is_external => true,
         "raw" => true,
         "uri" => option("method").is_some_and(|method| match &method.kind {
             Kind::Text(text) | Kind::Unsafe(text) => !text.contains("{{") && !only_reads(text),

@@ -1,10 +1,12 @@
 //! The action of a task: which key names it, and its arguments in every form Ansible takes.
 
+use std::path::{Path, PathBuf};
+
 use super::super::keyword::{Keyword, Place};
 use super::super::names::{self, Meaning};
 use super::super::search;
 use super::super::split::{key_values, words};
-use super::super::task::{Args, ModuleName};
+use super::super::task::{Args, ExternalModule, ModuleName};
 use super::{Around, Loading, given};
 use crate::arguments::ArgumentSpec;
 use crate::error::Error;
@@ -318,6 +320,10 @@ impl Loading<'_> {
         if super::super::may_be_template(&written.name) {
             return Some(ModuleName::Source(written.name.clone()));
         }
+        if let Some(found) = self.external(&text, around) {
+            self.check_external_text(written);
+            return Some(ModuleName::External(found.into()));
+        }
         match names::meaning(&text, &collections(around)) {
             Meaning::Builtin(short) | Meaning::Unknown(short)
                 if self.context.catalog.module(&short).is_some() =>
@@ -342,15 +348,24 @@ impl Loading<'_> {
                 let why = format!("module `{full}` is not one that backstay has");
                 self.missing(written, &full, why, around)
             }
-            Meaning::Unknown(short) => {
-                let Some(path) = self.local_module(&short, around) else {
-                    self.check_module_name(&written.name, &text);
-                    return None;
-                };
-                let path = path.display();
-                let why = format!("module `{short}` is `{path}`, not one that backstay has");
-                self.missing(written, &short, why, around)
+            Meaning::Unknown(_) => {
+                self.check_module_name(&written.name, &text);
+                None
             }
+        }
+    }
+
+    /// An external module takes options only.
+    fn check_external_text(&mut self, written: &Written) {
+        if written.args.free_form.is_some() {
+            let module = written.text();
+            self.error(
+                Error::content(format!(
+                    "`{module}` takes no text besides `key=value` options"
+                ))
+                .at(&written.name.mark)
+                .help("write its options as a dictionary"),
+            );
         }
     }
 
@@ -372,17 +387,100 @@ impl Loading<'_> {
         self.error(
             Error::content(why)
                 .at(&written.name.mark)
-                .help("`backstay` runs no Python modules; docs/compatibility.md lists what it has"),
+                .help("docs/compatibility.md lists what it has; others run from a `library/` or an installed collection"),
         );
         None
     }
 
+    /// Finds the file of a module: of a collection, or in a `library/`, which wins over
+    /// ansible-core's own module of that name unless that is named in full.
+    fn external(&self, written: &str, around: Around<'_>) -> Option<ExternalModule> {
+        let collections = collections(around);
+        let path = match names::meaning(written, &collections) {
+            _ if written.starts_with("ansible.builtin.") => None,
+            Meaning::Builtin(short) if names::acts_on_controller(&short) => None,
+            Meaning::Builtin(short) => self.local_module(&short, around),
+            Meaning::Unknown(short) => self.local_module(&short, around),
+            Meaning::Collection(full) if written.contains('.') => {
+                let is_native = self.context.catalog.module(&full).is_some();
+                if is_native {
+                    None
+                } else {
+                    self.collection_module(&full, around)
+                }
+            }
+            Meaning::Collection(full) => {
+                let listed = collections.iter().find_map(|collection| {
+                    self.collection_module(&format!("{collection}.{written}"), around)
+                });
+                let is_native = self.context.catalog.module(&full).is_some();
+                listed
+                    .or_else(|| self.local_module(written, around))
+                    .or_else(|| {
+                        let installed = || self.collection_module(&full, around);
+                        (!is_native).then(installed).flatten()
+                    })
+            }
+        }?;
+        let beside = |directory: &str| around.directory.join(directory);
+        let roles = around.layer.roles();
+        Some(ExternalModule {
+            name: written
+                .strip_prefix("ansible.legacy.")
+                .unwrap_or(written)
+                .into(),
+            path: self.whole_path(&path),
+            utilities: roles
+                .map(|role| role.path.join("module_utils"))
+                .chain([beside("module_utils")])
+                .map(|path| self.whole_path(&path))
+                .collect(),
+            collections: self
+                .collection_roots(around)
+                .map(|path| self.whole_path(&path))
+                .collect(),
+        })
+    }
+
+    fn whole_path(&self, path: &Path) -> PathBuf {
+        search::normal(&self.context.working_directory.join(path))
+    }
+
+    /// Walks the directories where `ansible_collections` may stand.
+    fn collection_roots(&self, around: Around<'_>) -> impl Iterator<Item = PathBuf> {
+        let adjacent = around.directory.join("collections");
+        let set = self.context.collections_path.iter().cloned();
+        std::iter::once(adjacent).chain(set)
+    }
+
+    /// Finds a module of an installed collection by its full name.
+    fn collection_module(&self, full: &str, around: Around<'_>) -> Option<PathBuf> {
+        let (namespace, rest) = full.split_once('.')?;
+        let (collection, name) = rest.split_once('.')?;
+        let (below, short) = name.rsplit_once('.').unwrap_or(("", name));
+        let plugins = |kind: &str| {
+            let below = format!(
+                "ansible_collections/{namespace}/{collection}/plugins/{kind}/{}",
+                below.replace('.', "/")
+            );
+            self.collection_roots(around)
+                .map(move |root| search::normal(&root.join(&below)))
+        };
+        // Its half on the controller would be missing.
+        search::local_module(self.context, plugins("action"), short)
+            .is_none()
+            .then_some(())?;
+        let directories = plugins("modules");
+        search::local_module(self.context, directories, short)
+    }
+
     /// Finds a module in `library/` of the playbook or of the roles around, or in the setting's
     /// directories.
-    fn local_module(&self, name: &str, around: Around<'_>) -> Option<std::path::PathBuf> {
+    fn local_module(&self, name: &str, around: Around<'_>) -> Option<PathBuf> {
         let playbook = std::iter::once(around.directory.join("library"));
         let roles = around.layer.roles().map(|role| role.path.join("library"));
         let directories = roles
+            .chain(self.libraries.iter().cloned())
             .chain(playbook)
             .chain(self.context.module_path.iter().cloned());
         search::local_module(self.context, directories, name)

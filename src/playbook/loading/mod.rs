@@ -58,6 +58,8 @@ struct Loading<'a> {
     roles: Vec<Arc<Role>>,
     /// The handlers of those roles.
     handlers: Vec<Arc<Task>>,
+    /// The `library/` of every role found so far: their modules are for all that comes after.
+    libraries: Vec<PathBuf>,
     depth: usize,
 }
 
@@ -84,6 +86,7 @@ impl<'a> Loading<'a> {
             play_files: Vec::new(),
             roles: Vec::new(),
             handlers: Vec::new(),
+            libraries: Vec::new(),
             depth: 0,
         }
     }

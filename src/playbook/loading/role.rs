@@ -166,6 +166,7 @@ impl Loading<'_> {
             return None;
         }
         let path = place.path;
+        self.libraries.push(path.join("library"));
         let from = |pick: fn(&IncludeRole) -> &Option<Node>| {
             request.include.as_ref().and_then(|role| pick(role).clone())
         };

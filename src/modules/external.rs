@@ -1,0 +1,331 @@
+//! Modules that are no part of this program: files of the controller, run as they expect it.
+//!
+//! The program is private to the task and gone afterwards; what it changes is unknown. It is run
+//! in check mode too, for it is told of it and judges for itself, as under Ansible.
+
+use std::path::PathBuf;
+
+use base64::Engine;
+
+use crate::machine::{Command, Content, Effect, Execution, Machine, Output, TemporaryDir};
+use crate::value::{JsonStyle, Map, Value, to_json};
+
+use super::command::quote;
+use super::offer::content_id;
+use super::{Failure, ModuleResult, Outcome};
+
+crate::arguments! {
+    /// Runs a module that the controller sends.
+    pub(crate) struct ExternalArgs for "module" {
+        /// The module's short name.
+        name: String { required, internal },
+        /// How it takes its options.
+        style: String {
+            internal,
+            default: "json",
+            choices: ["embedded", "json", "key_value", "program", "python"],
+        },
+        /// What reads it, with its own arguments; empty finds a Python.
+        interpreter: Vec<String> { internal, default: "" },
+        /// The options, and what every module is told.
+        options: Map { internal, default: "" },
+        /// A Python module's dotted name in the archive.
+        entry: Option<String> { internal },
+        /// What the controller has.
+        _content: Option<Map> { internal },
+        /// The same in base64, for a job that no controller is near.
+        _inline: Option<String> { internal },
+    }
+}
+
+/// What `auto` looks for, in this order.
+const PYTHONS: [&str; 8] = [
+    "python3.13",
+    "python3.12",
+    "python3.11",
+    "python3.10",
+    "python3.9",
+    "python3.8",
+    "/usr/bin/python3",
+    "python3",
+];
+
+/// Imports the module from the archive as Ansible's own wrapper does.
+const WRAPPER: &str = "\
+import sys
+archive, entry = sys.argv[1:3]
+sys.argv = [entry]
+sys.path[0] = archive
+said = getattr(sys.stdin, 'buffer', sys.stdin).read()
+try:
+    from ansible.module_utils._internal._ansiballz import _loader
+except ImportError:
+    import runpy
+    from ansible.module_utils import basic
+    basic._ANSIBLE_ARGS = said
+    names = dict(_module_fqn=entry, _modlib_path=archive)
+    runpy.run_module(entry, init_globals=names, run_name='__main__', alter_sys=True)
+else:
+    _loader.run_module(json_params=said, profile='legacy', module_fqn=entry,
+                       modlib_path=archive, extensions={})
+";
+
+/// Runs the module and returns what it printed.
+pub(crate) fn run(machine: &mut Machine, args: ExternalArgs) -> ModuleResult {
+    let program = program(machine, &args)?;
+    let directory = machine.temporary_dir()?;
+    let discovered = match args.interpreter.as_slice() {
+        [] if args.style != "program" => Some(python(machine)?),
+        _ => None,
+    };
+    let interpreter = match &discovered {
+        Some(found) => vec![found.clone()],
+        None => args.interpreter.clone(),
+    };
+    if let Some(missing) = interpreter
+        .first()
+        .filter(|name| machine.find_program(name).is_none())
+    {
+        return Ok(no_interpreter(missing));
+    }
+    let (command, _files) = command(machine, &args, &interpreter, &directory, program)?;
+    let effect = Effect::opaque(format!("module {}", args.name));
+    let output = if machine.is_check() {
+        machine.query(&command)?
+    } else {
+        match machine.execute(&command, effect)? {
+            Execution::Done(output) => output,
+            Execution::Predicted => return Ok(Outcome::unchanged().skipped()),
+        }
+    };
+    let mut outcome = answer(&output);
+    if let Some(python) = discovered {
+        note_python(&mut outcome, python);
+    }
+    Ok(outcome)
+}
+
+fn program(machine: &mut Machine, args: &ExternalArgs) -> Result<Vec<u8>, Failure> {
+    if let Some(text) = &args._inline {
+        let decoded = base64::engine::general_purpose::STANDARD.decode(text);
+        return decoded.map_err(|error| Failure::new(format!("the module is not whole: {error}")));
+    }
+    let Some(offer) = &args._content else {
+        return Err(Failure::new("the controller offered no module"));
+    };
+    Ok(machine.read_content(&Content::Remote(content_id(offer)?))?)
+}
+
+/// Returns how the module is run, and what must be kept until it has.
+fn command(
+    machine: &mut Machine,
+    args: &ExternalArgs,
+    interpreter: &[String],
+    directory: &TemporaryDir,
+    program: Vec<u8>,
+) -> Result<(Command, Vec<Box<dyn std::any::Any>>), Failure> {
+    let mut options = args.options.clone();
+    options.insert(
+        "_ansible_tmpdir".into(),
+        directory.path().to_string_lossy().as_ref().into(),
+    );
+    let json = |value: Value| to_json(&value, JsonStyle::default()).into_bytes();
+    if args.style == "python" {
+        let archive = machine.temporary_file(&program)?;
+        let entry = args.entry.clone().unwrap_or_default();
+        let path = archive.path().to_string_lossy().into_owned();
+        let words = ["-c", WRAPPER, &path, &entry].map(str::to_owned);
+        let said = Value::map([("ANSIBLE_MODULE_ARGS", Value::from(options))]);
+        let command = Command::new(interpreter.iter().chain(&words)).stdin(json(said));
+        return Ok((command, vec![Box::new(archive)]));
+    }
+    if args.style == "embedded" {
+        let text = embedded(&program, &json(options.into()));
+        let program = machine.temporary_program(&args.name, &text)?;
+        let words = [program.path().to_string_lossy().into_owned()];
+        let command = Command::new(interpreter.iter().chain(&words));
+        return Ok((command, vec![Box::new(program)]));
+    }
+    let said = match args.style.as_str() {
+        "key_value" => key_values(&options).into_bytes(),
+        _ => json(options.into()),
+    };
+    let file = machine.temporary_file(&said)?;
+    let program = machine.temporary_program(&args.name, &program)?;
+    let words = [program.path(), file.path()].map(|path| path.to_string_lossy().into_owned());
+    let command = Command::new(interpreter.iter().chain(&words));
+    Ok((command, vec![Box::new(file), Box::new(program)]))
+}
+
+/// Writes the options into the module's own text.
+fn embedded(program: &[u8], json: &[u8]) -> Vec<u8> {
+    const PLACE: &[u8] = b"<<INCLUDE_ANSIBLE_MODULE_JSON_ARGS>>";
+    let mut text = Vec::with_capacity(program.len() + json.len());
+    let mut rest = program;
+    while let Some(at) = rest.windows(PLACE.len()).position(|window| window == PLACE) {
+        text.extend_from_slice(&rest[..at]);
+        text.extend_from_slice(json);
+        rest = &rest[at + PLACE.len()..];
+    }
+    text.extend_from_slice(rest);
+    text
+}
+
+/// Writes options as `key=value` words, as a shell would read them.
+fn key_values(options: &Map) -> String {
+    let words: Vec<String> = options
+        .iter()
+        .map(|(key, value)| format!("{key}={}", quote(&value.to_string())))
+        .collect();
+    words.join(" ")
+}
+
+fn python(machine: &Machine) -> Result<String, Failure> {
+    PYTHONS
+        .iter()
+        .find_map(|name| machine.find_program(name))
+        .map(|path: PathBuf| path.to_string_lossy().into_owned())
+        .ok_or_else(|| {
+            Failure::new(
+                "the module is of Python, and there is none on the target; install one, or say \
+                 where it is with `ansible_python_interpreter`",
+            )
+        })
+}
+
+/// Says which Python was found, where later tasks and the user look for it.
+fn note_python(outcome: &mut Outcome, python: String) {
+    let mut facts = match outcome.data.get("ansible_facts") {
+        Some(Value::Map(facts)) => facts.as_ref().clone(),
+        _ => Map::new(),
+    };
+    facts.insert("discovered_interpreter_python".into(), python.into());
+    outcome.data.insert("ansible_facts".into(), facts.into());
+}
+
+fn no_interpreter(name: &str) -> Outcome {
+    Outcome::unchanged()
+        .with("failed", true)
+        .msg(format!(
+            "The module interpreter '{name}' was not found. Consider overriding the configured \
+             interpreter path for this host. See stdout/stderr for the returned output."
+        ))
+        .with("module_stdout", "")
+        .with("module_stderr", format!("/bin/sh: 1: {name}: not found\n"))
+        .with("rc", 127)
+}
+
+/// Reads what the module printed.
+fn answer(output: &Output) -> Outcome {
+    let printed = output.stdout_text();
+    match object_in(&printed) {
+        Ok((result, junk)) => {
+            let mut outcome = Outcome::unchanged().with_all(result);
+            if let Some(junk) = junk {
+                let said = format!("Module invocation had junk after the JSON data: {junk}");
+                let mut warnings = match outcome.data.get("warnings") {
+                    Some(Value::List(list)) => list.as_ref().clone(),
+                    _ => Vec::new(),
+                };
+                warnings.push(said.into());
+                outcome.data.insert("warnings".into(), warnings.into());
+            }
+            outcome
+        }
+        Err(why) => Outcome::unchanged()
+            .with("failed", true)
+            .msg(format!("Module result deserialization failed: {why}"))
+            .with("module_stdout", printed)
+            .with("module_stderr", output.stderr_text())
+            .with("rc", output.status),
+    }
+}
+
+/// Finds the JSON object in what a module printed: from the first line that starts one to the
+/// last that ends one. What follows it is returned too.
+fn object_in(printed: &str) -> Result<(Map, Option<String>), String> {
+    let lines: Vec<&str> = printed.lines().collect();
+    let start = lines
+        .iter()
+        .position(|line| line.trim().starts_with('{'))
+        .ok_or("No start of json char found")?;
+    let end = lines
+        .iter()
+        .rposition(|line| line.trim().ends_with('}'))
+        .filter(|end| *end >= start)
+        .ok_or("No end of json char found")?;
+    let junk = lines[end + 1..].join("\n");
+    let text = lines[start..=end].join("\n");
+    match serde_json::from_str(&text) {
+        Ok(Value::Map(map)) => {
+            let junk = (!junk.trim().is_empty()).then_some(junk);
+            Ok((map.as_ref().clone(), junk))
+        }
+        Ok(_) => Err("it is no dictionary".into()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Module;
+    use super::*;
+    use crate::machine::MachineOptions;
+
+    fn ran(style: &str, interpreter: &str, program: &str, options: &str) -> String {
+        let text = base64::engine::general_purpose::STANDARD.encode(program);
+        let call = format!(
+            r#"{{"name": "mine", "style": "{style}", "interpreter": [{interpreter}],
+                 "options": {options}, "_inline": "{text}"}}"#
+        );
+        let given: Value = serde_json::from_str(&call).unwrap();
+        let module: &Module = super::super::on_target("module").unwrap();
+        let mut machine = Machine::new(MachineOptions::default());
+        let outcome = (module.run)(&mut machine, given.as_map().unwrap()).unwrap();
+        serde_json::to_string(&Value::from(outcome.into_result())).unwrap()
+    }
+
+    #[test]
+    fn each_style_gets_its_options_its_own_way() {
+        let shell = r#""/bin/sh""#;
+        let words =
+            "#!/bin/sh\n. \"$1\"\necho \"{\\\"changed\\\": true, \\\"got\\\": \\\"$a\\\"}\"\n";
+        assert_eq!(
+            ran("key_value", shell, words, r#"{"a": "b c"}"#),
+            r#"{"changed":true,"got":"b c"}"#
+        );
+        let json = "#!/bin/sh\n# WANT_JSON\nsed -e 's/, \"_ans.*/}/' \"$1\"\n";
+        assert_eq!(
+            ran("json", shell, json, r#"{"a": "b c"}"#),
+            r#"{"changed":false,"a":"b c"}"#
+        );
+        let embedded = "cat <<'E'\n{\"own\": <<INCLUDE_ANSIBLE_MODULE_JSON_ARGS>>, \"rc\": 0}\nE\n";
+        let said = ran("embedded", shell, embedded, r#"{"a": 1}"#);
+        assert!(
+            said.starts_with(r#"{"changed":false,"own":{"a":1,"_ansible_tmpdir":"#),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn what_is_printed_around_the_result_is_left_out() {
+        let noisy = "#!/bin/sh\necho hello\necho '{\"a\": 1}'\necho bye\n";
+        assert_eq!(
+            ran("json", r#""/bin/sh""#, noisy, "{}"),
+            r#"{"changed":false,"a":1,"warnings":["Module invocation had junk after the JSON data: bye"]}"#
+        );
+        assert_eq!(
+            ran("json", r#""/bin/sh""#, "echo nothing >&2; exit 3", "{}"),
+            r#"{"changed":false,"failed":true,"msg":"Module result deserialization failed: No start of json char found","module_stdout":"","module_stderr":"nothing\n","rc":3}"#
+        );
+    }
+
+    #[test]
+    fn an_interpreter_that_is_not_there_is_named() {
+        let said = ran("json", r#""/no/such/thing""#, "", "{}");
+        assert!(
+            said.contains("The module interpreter '/no/such/thing' was not found."),
+            "{said}"
+        );
+    }
+}
