@@ -37,6 +37,12 @@ mod play;
     clippy::disallowed_methods,
     reason = "a test starts the program and writes what it needs"
 )]
+mod playbooks;
+#[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test starts the program and writes what it needs"
+)]
 mod runners;
 #[cfg(test)]
 #[expect(

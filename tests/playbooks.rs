@@ -1,0 +1,129 @@
+//! The playbooks that ship, run by the real binary on a sandbox host: looked at before, deployed,
+//! asked for its health, tried, and put back.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+
+use crate::deploy::Ended;
+
+/// One host with the application; it is stopped with the test.
+struct Host {
+    root: TempDir,
+}
+
+impl Host {
+    fn new() -> Self {
+        let root = TempDir::new().unwrap();
+        let sandbox = root.path().join("host");
+        fs::create_dir(&sandbox).unwrap();
+        let free = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = free.local_addr().unwrap().port();
+        let shipped = shipped("inventories/sandbox/group_vars");
+        fs::create_dir(root.path().join("group_vars")).unwrap();
+        fs::copy(
+            shipped.join("app.yml"),
+            root.path().join("group_vars/app.yml"),
+        )
+        .unwrap();
+        let sandbox = sandbox.display();
+        let hosts = format!("[app]\none ansible_sandbox_root={sandbox} app_port={port}\n");
+        fs::write(root.path().join("hosts"), hosts).unwrap();
+        Self { root }
+    }
+
+    fn run(&self, command: &str, playbook: &str, more: &[&str]) -> Ended {
+        let output = Command::new(env!("CARGO_BIN_EXE_backstay"))
+            .arg(command)
+            .arg(shipped("playbooks").join(playbook))
+            .args(["-i", "hosts"])
+            .args(more)
+            .current_dir(self.root.path())
+            .env_clear()
+            .env("HOME", self.root.path())
+            .env("PATH", "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        Ended::of(output)
+    }
+
+    fn home(&self) -> PathBuf {
+        self.root.path().join("host/greeter")
+    }
+
+    fn current(&self) -> String {
+        let link = fs::read_link(self.home().join("current")).unwrap();
+        link.display().to_string()
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let home = self.home();
+        let control = home.join("current/bin/appctl");
+        if control.exists() {
+            let mut stop = Command::new(control);
+            stop.arg("stop").arg(home).output().ok();
+        }
+    }
+}
+
+fn shipped(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+#[test]
+fn a_release_is_validated_deployed_asked_tried_and_put_back() {
+    let host = Host::new();
+    let good = |command: &str, playbook: &str, more: &[&str]| {
+        let ended = host.run(command, playbook, more);
+        assert_eq!(ended.status, Some(0), "{playbook}: {ended}");
+        ended
+    };
+    good("play", "validate.yml", &[]);
+    let ended = host.run("play", "health.yml", &["-e", "app_health_retries=1"]);
+    assert_eq!(ended.status, Some(2), "nothing runs yet: {ended}");
+    good("deploy", "deploy.yml", &[]);
+    for playbook in ["validate.yml", "health.yml", "smoke.yml"] {
+        let ended = good("play", playbook, &[]);
+        assert!(ended.stdout.contains(" changed=0 "), "{ended}");
+    }
+    good("deploy", "deploy.yml", &["-e", "app_version=1.1.0"]);
+    assert_eq!(host.current(), "releases/1.1.0");
+    good("play", "rollback.yml", &[]);
+    assert_eq!(host.current(), "releases/1.0.0");
+    let kept = fs::read_to_string(host.home().join("forensics/1.1.0.json")).unwrap();
+    assert!(kept.contains("\"version\": \"1.1.0\""), "{kept}");
+    good("play", "health.yml", &[]);
+    let ended = host.run("play", "rollback.yml", &["-e", "rollback_version=9.9.9"]);
+    assert_eq!(ended.status, Some(2), "{ended}");
+    assert!(ended.stdout.contains("one has no release 9.9.9"), "{ended}");
+    assert_eq!(host.current(), "releases/1.0.0");
+}
+
+#[test]
+fn a_wrong_artifact_is_named_before_anything_is_changed() {
+    let host = Host::new();
+    let ended = host.run("deploy", "validate.yml", &["-e", "app_sha256=0"]);
+    assert_eq!(ended.status, Some(20), "{ended}");
+    assert!(
+        ended.stderr.starts_with("diagnosis: checksum: one, task "),
+        "{ended}"
+    );
+    assert!(!host.home().exists(), "{ended}");
+}
+
+#[test]
+fn every_shipped_playbook_is_valid() {
+    for entry in fs::read_dir(shipped("playbooks")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if name.ends_with(".yml") {
+            let ended = Host::new().run("play", &name, &["--syntax-check"]);
+            assert_eq!(ended.status, Some(0), "{name}: {ended}");
+        }
+    }
+}
