@@ -446,6 +446,42 @@ fn a_loop_registers_every_item_and_a_failed_one_fails_the_task() {
 }
 
 #[test]
+fn an_include_that_fails_is_rescued_once_and_is_fatal_to_all_where_that_is_said() {
+    let rescued = "- hosts: all\n  gather_facts: false\n  tasks:\n    - block:\n\
+                   \x20       - {include_tasks: \"{{ item }}\", loop: [a, b]}\n\
+                   \x20     rescue:\n        - debug:\n";
+    let ran = Case::new(rescued).run();
+    assert!(ran.outcome.failed.is_empty(), "{}", ran.story());
+    let fatal = "- hosts: all\n  gather_facts: false\n  any_errors_fatal: true\n  tasks:\n\
+                 \x20   - {include_tasks: no.yml, when: inventory_hostname == 'a'}\n\
+                 \x20   - debug:\n";
+    let ran = Case::new(fatal).hosts("a,b").run();
+    assert_eq!(
+        ran.recap(),
+        [
+            "a ok=0 changed=0 unreachable=0 failed=1 skipped=0 rescued=0 ignored=0",
+            "b ok=0 changed=0 unreachable=0 failed=0 skipped=1 rescued=0 ignored=0"
+        ],
+        "{}",
+        ran.story()
+    );
+}
+
+#[test]
+fn a_template_that_is_wrong_fails_only_its_task_where_failures_are_met() {
+    let playbook = "- hosts: all\n  gather_facts: false\n  tasks:\n\
+                    \x20   - {debug: {msg: '{{ 1 + }}'}, ignore_errors: true}\n\
+                    \x20   - debug:\n";
+    let ran = Case::new(playbook).run();
+    assert_eq!(
+        ran.recap(),
+        ["a ok=2 changed=0 unreachable=0 failed=0 skipped=0 rescued=0 ignored=1"],
+        "{}",
+        ran.story()
+    );
+}
+
+#[test]
 fn any_errors_fatal_ends_all_hosts_and_run_once_runs_on_one() {
     let playbook = "- hosts: all\n  gather_facts: false\n  any_errors_fatal: true\n  tasks:\n\
                     \x20   - {set_fact: {x: 1}, run_once: true}\n\

@@ -28,12 +28,13 @@ struct Brought {
 
 impl Dispatcher<'_> {
     /// Brings in what the results of `task` ask for, and puts it before the hosts' next steps.
+    /// Returns the hosts for which that failed.
     pub(super) fn include(
         &mut self,
         batch: &mut Batch,
         task: &Arc<Task>,
         finished: &[Finished],
-    ) -> Result<(), Stop> {
+    ) -> Result<Vec<Arc<str>>, Stop> {
         let mut new_steps = Vec::new();
         let mut sections: Vec<(Arc<str>, Vec<_>)> = Vec::new();
         let mut failed: Vec<Arc<str>> = Vec::new();
@@ -50,7 +51,10 @@ impl Dispatcher<'_> {
                 Ok(brought) => brought,
                 Err(errors) => {
                     self.include_failed(task, &request, &errors)?;
-                    failed.extend(request.hosts);
+                    // A host whose other items fail too has failed once.
+                    let new = request.hosts.into_iter();
+                    let new: Vec<_> = new.filter(|host| !failed.contains(host)).collect();
+                    failed.extend(new);
                     continue;
                 }
             };
@@ -103,7 +107,7 @@ impl Dispatcher<'_> {
             }
         }
         batch.insert_steps(new_steps);
-        Ok(())
+        Ok(failed)
     }
 
     fn bring(

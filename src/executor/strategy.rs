@@ -81,10 +81,11 @@ impl Dispatcher<'_> {
                 return Ok(ended);
             };
             let round = self.take_step(batch, &step, &taking).await?;
-            if let (Some(task), false) = (step.as_task(), round.finished.is_empty()) {
-                self.include(batch, task, &round.finished)?;
-            }
-            self.fail_together(batch, &hosts, &round);
+            let without_include = match (step.as_task(), round.finished.is_empty()) {
+                (Some(task), false) => self.include(batch, task, &round.finished)?,
+                _ => Vec::new(),
+            };
+            self.fail_together(batch, &hosts, &round, &without_include);
             if self.is_doomed(batch, facts) {
                 return Ok(Ended::BreakRun);
             }
@@ -287,10 +288,15 @@ impl Dispatcher<'_> {
     }
 
     fn throttle(task: &Task, renderer: &Renderer<'_>) -> Result<Option<usize>, Error> {
-        let Some((value, node)) = renderer
-            .keyword(&task.layer, Keyword::Throttle)
-            .map_err(|failure| failure.error(&task.mark))?
-        else {
+        let Some(node) = task.layer.nearest(Keyword::Throttle) else {
+            return Ok(None);
+        };
+        let rendered = renderer.value(node).map_err(|failure| {
+            failure
+                .prefixed("Failed to convert the throttle value to an integer: ")
+                .error(&task.mark)
+        })?;
+        let Some(value) = rendered else {
             return Ok(None);
         };
         let number = crate::playbook::to_integer(&value).ok_or_else(|| {
@@ -371,13 +377,21 @@ impl Dispatcher<'_> {
         }
     }
 
-    /// Fails all hosts when the step was fatal and failed on any.
-    fn fail_together(&mut self, batch: &mut Batch, hosts: &[Arc<str>], round: &Round) {
-        let bad = failed_in(round);
-        let any = round
-            .finished
-            .iter()
-            .any(|done| matches!(done.outcome.status(), Status::Failed | Status::Unreachable));
+    /// Fails all hosts when the step was fatal and failed on any, or what it includes did.
+    fn fail_together(
+        &mut self,
+        batch: &mut Batch,
+        hosts: &[Arc<str>],
+        round: &Round,
+        without_include: &[Arc<str>],
+    ) {
+        let mut bad = failed_in(round);
+        bad.extend(without_include.iter().cloned());
+        let any = !without_include.is_empty()
+            || round
+                .finished
+                .iter()
+                .any(|done| matches!(done.outcome.status(), Status::Failed | Status::Unreachable));
         if !round.fatal || !any {
             return;
         }

@@ -82,7 +82,7 @@ impl Parameters {
             length: length.parse().map_err(|_| {
                 LookupError::Failed(format!("the password length '{length}' is not a number"))
             })?,
-            encrypt: option("encrypt"),
+            encrypt: option("encrypt").filter(|kind| !kind.is_empty()),
             letters: chars.iter().flat_map(|spec| letters(spec)).collect(),
             ident: option("ident"),
             seed: option("seed"),

@@ -11,13 +11,29 @@ use crate::value::Value;
 fn inline(term: &str) -> (String, Vec<(String, String)>) {
     let mut key = Vec::new();
     let mut options = Vec::new();
-    for word in term.split_whitespace() {
+    let mut quote = None;
+    let words = term.split(|letter: char| {
+        match (quote, letter) {
+            (None, '"' | '\'') => quote = Some(letter),
+            (Some(open), letter) if open == letter => quote = None,
+            _ => {}
+        }
+        quote.is_none() && letter.is_whitespace()
+    });
+    for word in words.filter(|word| !word.is_empty()) {
         match word.split_once('=') {
-            Some((name, value)) => options.push((name.to_owned(), value.to_owned())),
+            Some((name, value)) => options.push((name.to_owned(), unquoted(value).to_owned())),
             None => key.push(word),
         }
     }
     (key.join(" "), options)
+}
+
+fn unquoted(text: &str) -> &str {
+    ['"', '\'']
+        .iter()
+        .find_map(|quote| text.strip_prefix(*quote)?.strip_suffix(*quote))
+        .unwrap_or(text)
 }
 
 fn search(world: &World, name: &str) -> Result<String, LookupError> {
@@ -59,7 +75,12 @@ pub(super) fn csvfile(world: &World, call: &LookupCall<'_>) -> Found {
             Some(text) => text.chars().next().unwrap_or('\t'),
         };
         let name = option("file").unwrap_or_else(|| "ansible.csv".into());
-        let text = search(world, &name)?;
+        let text = search(world, &name).map_err(|error| match error {
+            LookupError::Failed(why) => {
+                LookupError::Failed(format!("No such file or directory: {why}"))
+            }
+            other => other,
+        })?;
         let (key_column, value_column) = (column("keycol", 0)?, column("col", 1)?);
         let row = rows(&text, delimiter)
             .into_iter()
@@ -210,6 +231,22 @@ fn section_pairs(text: &str, section: &str, case_sensitive: bool) -> Result<Opti
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn options_within_a_term_may_be_quoted() {
+        let option = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(
+            inline("red fruit delimiter=\"\t\" file='a b.csv' col=1"),
+            (
+                "red fruit".to_owned(),
+                vec![
+                    option("delimiter", "\t"),
+                    option("file", "a b.csv"),
+                    option("col", "1"),
+                ]
+            )
+        );
+    }
 
     #[test]
     fn quoted_fields_keep_delimiters_and_quotes() {

@@ -24,6 +24,7 @@ crate::arguments! {
         /// Which program: dnf5, or dnf, or the one that is there.
         use_backend: String {
             default: "auto", choices: ["auto", "yum", "yum4", "dnf4", "dnf", "dnf5"],
+            aliases: ["use"],
         },
         /// Packages, groups (`@group`), files or URLs.
         name: Vec<String> { default: "", aliases: ["pkg"] },

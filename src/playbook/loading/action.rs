@@ -474,14 +474,14 @@ impl Loading<'_> {
         search::local_module(self.context, directories, short)
     }
 
-    /// Finds a module in `library/` of the playbook or of the roles around, or in the setting's
-    /// directories.
+    /// Finds a module in `library/` of the playbook, then of the roles in the order they came in,
+    /// or in the setting's directories.
     fn local_module(&self, name: &str, around: Around<'_>) -> Option<PathBuf> {
         let playbook = std::iter::once(around.directory.join("library"));
         let roles = around.layer.roles().map(|role| role.path.join("library"));
-        let directories = roles
+        let directories = playbook
             .chain(self.libraries.iter().cloned())
-            .chain(playbook)
+            .chain(roles)
             .chain(self.context.module_path.iter().cloned());
         search::local_module(self.context, directories, name)
     }

@@ -77,10 +77,12 @@ impl Loading<'_> {
         match names::core_name(&written.text()) {
             Some("import_tasks") => items.extend(self.import_tasks(pairs, &written, around)),
             Some("import_role") => items.extend(self.import_role(entry, pairs, &written, around)),
-            _ => items.extend(
-                self.task(entry, pairs, written, around)
-                    .map(|task| Item::Task(Arc::new(task))),
-            ),
+            _ => {
+                let outer = std::mem::replace(&mut self.lenient, around.tolerated);
+                let task = self.task(entry, pairs, written, around);
+                self.lenient = outer;
+                items.extend(task.map(|task| Item::Task(Arc::new(task))));
+            }
         }
     }
 
