@@ -79,7 +79,7 @@ pub(super) fn csvfile(world: &World, call: &LookupCall<'_>) -> Found {
             LookupError::Failed(why) => {
                 LookupError::Failed(format!("No such file or directory: {why}"))
             }
-            other => other,
+            other @ LookupError::Template(_) => other,
         })?;
         let (key_column, value_column) = (column("keycol", 0)?, column("col", 1)?);
         let row = rows(&text, delimiter)
