@@ -31,6 +31,12 @@ mod inventory;
 #[cfg(test)]
 mod modules;
 #[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test starts the program and writes what it needs"
+)]
+mod notices;
+#[cfg(test)]
 mod play;
 #[cfg(test)]
 #[expect(

@@ -1,16 +1,18 @@
 //! `backstay deploy`: the playbooks of `backstay play`, as one transaction over all their hosts.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, ValueEnum};
 
+use super::aftermath::{AftermathArgs, Audience, Labels, Told};
 use super::arguments::PlayArgs;
-use super::play::{self, Transactional};
+use super::play::{self, Ran, Transactional};
 use super::preparation::Preparation;
 use super::surroundings;
 use crate::config::Surroundings;
-use crate::error::{Error, Result};
+use crate::error::{EXIT_ROLLED_BACK, EXIT_UNREACHABLE_HOSTS, Error, Result};
 use crate::executor::{OnFailure, TransactionOptions};
 
 /// `backstay deploy`.
@@ -33,6 +35,24 @@ pub(super) struct DeployArgs {
         help_heading = "Transaction options"
     )]
     pub(super) on_failure: FailurePolicy,
+    /// Deploy again, from the state before, when it was rolled back or hosts were not reached
+    #[arg(
+        long,
+        default_value_t = 1,
+        value_name = "N",
+        help_heading = "Transaction options"
+    )]
+    pub(super) attempts: u32,
+    /// Wait this long before the second attempt, and twice as long before each further one
+    #[arg(
+        long,
+        default_value_t = 10,
+        value_name = "SECONDS",
+        help_heading = "Transaction options"
+    )]
+    pub(super) backoff: u64,
+    #[command(flatten)]
+    pub(super) aftermath: AftermathArgs,
 }
 
 /// Whose lock is taken, and how long everybody waits.
@@ -163,7 +183,60 @@ pub(super) fn run(args: &DeployArgs, prepared: &Preparation) -> Result<u8, Vec<E
         },
         ..options
     };
-    play::run_as(&args.play, prepared, &Transactional::Deploy(transaction))
+    let audience = Audience::new(&args.aftermath, prepared).map_err(|error| vec![error])?;
+    let labels = Labels::new(&transaction);
+    let transactional = Transactional::Deploy(transaction);
+    for attempt in 1.. {
+        let ran = play::run_as(&args.play, prepared, &transactional)?;
+        let again = attempt < args.attempts && is_worth_another_try(&ran);
+        if let Some(record) = ran.record.filter(|_| !again && !args.play.task.check) {
+            audience.tell(&Told {
+                record: &record,
+                labels: &labels,
+                code: ran.code,
+                attempts: attempt,
+            });
+        }
+        if !again {
+            return Ok(ran.code);
+        }
+        let pause = pause(args.backoff, attempt);
+        let line = format!(
+            "attempt {attempt} of {} ended with {}; the next one starts in {} s",
+            args.attempts,
+            ran.code,
+            pause.as_secs()
+        );
+        // Without a stderr there is nobody to tell.
+        writeln!(std::io::stderr(), "{line}").ok();
+        if let Some(code) = play::wait(pause).map_err(|error| vec![error])? {
+            return Ok(code);
+        }
+    }
+    unreachable!("the last attempt returns")
+}
+
+/// Tells whether hosts are as before, so that the same may go better now.
+fn is_worth_another_try(ran: &Ran) -> bool {
+    let is_as_before = match ran.code {
+        EXIT_ROLLED_BACK => true,
+        // Before anybody was changed; else the transaction tells.
+        EXIT_UNREACHABLE_HOSTS => ran
+            .record
+            .as_ref()
+            .is_some_and(|record| record.transaction.is_none()),
+        _ => false,
+    };
+    is_as_before && !ran.is_ended
+}
+
+/// The longest pause between two attempts.
+const LONGEST_PAUSE: u64 = 600;
+
+/// Returns how long is waited after an attempt, counted from 1.
+fn pause(backoff: u64, attempt: u32) -> Duration {
+    let factor = 2_u64.saturating_pow(attempt.saturating_sub(1));
+    Duration::from_secs(backoff.saturating_mul(factor).min(LONGEST_PAUSE))
 }
 
 #[cfg(test)]
@@ -197,6 +270,27 @@ mod tests {
             in_environment(&[("CI_JOB_URL", "https://ci/1")]).as_deref(),
             Some("https://ci/1")
         );
+    }
+
+    #[test]
+    fn pauses_double_up_to_ten_minutes() {
+        let seconds = [1, 2, 3, 9, 90].map(|attempt| pause(10, attempt).as_secs());
+        assert_eq!(seconds, [10, 20, 40, 600, 600]);
+    }
+
+    #[test]
+    fn only_what_left_every_host_as_before_is_tried_again() {
+        let ran = |code: u8, is_ended: bool| Ran {
+            code,
+            is_ended,
+            record: Some(crate::report::record::Record::default()),
+        };
+        assert!(is_worth_another_try(&ran(20, false)));
+        assert!(is_worth_another_try(&ran(4, false)));
+        assert!(!is_worth_another_try(&ran(20, true)));
+        for code in [0, 1, 2, 21, 22] {
+            assert!(!is_worth_another_try(&ran(code, false)), "{code}");
+        }
     }
 
     #[test]

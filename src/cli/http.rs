@@ -10,21 +10,54 @@ const LONGEST: u64 = 4 << 20;
 
 /// Gets a page, within a time that counts for all of it; what is wrong is told without the query.
 pub(super) fn get(url: &str, limit: Duration) -> Result<String, String> {
+    let told = |error: ureq::Error| format!("{}: {error}", place(url));
+    let mut answer = agent(limit).get(url).call().map_err(told)?;
+    let body = answer.body_mut().with_config().limit(LONGEST);
+    body.read_to_string().map_err(told)
+}
+
+/// Something that is sent.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Message {
+    pub(super) url: String,
+    pub(super) headers: Vec<(&'static str, String)>,
+    pub(super) body: String,
+}
+
+/// Sends a message. What is wrong is told by the server's name alone: paths hold secrets too.
+pub(super) fn post(message: &Message, limit: Duration) -> Result<(), String> {
+    let mut request = agent(limit).post(&message.url);
+    for (name, value) in &message.headers {
+        request = request.header(*name, value);
+    }
+    let answer = request.send(message.body.as_str());
+    answer
+        .map(drop)
+        .map_err(|error| format!("{}: {error}", server(&message.url)))
+}
+
+fn agent(limit: Duration) -> ureq::Agent {
     let tls = TlsConfig::builder()
         .root_certs(RootCerts::PlatformVerifier)
         .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .build();
-    let agent = ureq::Agent::config_builder()
+    ureq::Agent::config_builder()
         .timeout_global(Some(limit))
         .max_redirects(0)
         .tls_config(tls)
         .build()
-        .new_agent();
-    let shown = url.split('?').next().unwrap_or(url);
-    let told = |error: ureq::Error| format!("{shown}: {error}");
-    let mut answer = agent.get(url).call().map_err(told)?;
-    let body = answer.body_mut().with_config().limit(LONGEST);
-    body.read_to_string().map_err(told)
+        .new_agent()
+}
+
+fn place(url: &str) -> &str {
+    url.split('?').next().unwrap_or(url)
+}
+
+fn server(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let server = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    // A name and password may stand before it.
+    server.rsplit('@').next().unwrap_or(server)
 }
 
 /// Encodes text for the query of a URL.

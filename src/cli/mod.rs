@@ -3,6 +3,7 @@
 //! The only room that reads the environment, the home directory and the terminal, and the only
 //! one that prints outside a reporter.
 
+mod aftermath;
 mod arguments;
 mod certificate;
 mod config;
@@ -17,6 +18,8 @@ mod http;
 mod inventory;
 mod listing;
 mod lock;
+mod metrics;
+mod notices;
 mod outcomes;
 mod play;
 mod preflight;

@@ -32,6 +32,7 @@ use crate::lookups::{Setting, World};
 use crate::playbook::{
     self, Context, Files, Playbook, TagSelection, TaskIds, VarsFiles, may_be_template,
 };
+use crate::report::record::Record;
 use crate::template::Engine;
 use crate::transport::ConnectContext;
 use crate::value::Value;
@@ -49,7 +50,17 @@ pub(super) enum Transactional {
 
 /// Runs the playbooks, or lists what they would do.
 pub(super) fn run(args: &PlayArgs, prepared: &Preparation) -> Result<u8, Vec<Error>> {
-    run_as(args, prepared, &Transactional::Asked)
+    run_as(args, prepared, &Transactional::Asked).map(|ran| ran.code)
+}
+
+/// What came of a command that runs playbooks.
+#[derive(Default)]
+pub(super) struct Ran {
+    pub(super) code: u8,
+    /// Nothing where it only showed what it would run.
+    pub(super) record: Option<Record>,
+    /// A signal ended it.
+    pub(super) is_ended: bool,
 }
 
 /// Runs the playbooks with their transactions, or lists what they would do.
@@ -57,7 +68,7 @@ pub(super) fn run_as(
     args: &PlayArgs,
     prepared: &Preparation,
     transactional: &Transactional,
-) -> Result<u8, Vec<Error>> {
+) -> Result<Ran, Vec<Error>> {
     let tags = Tags::new(&args.tags, &args.skip_tags, &prepared.config);
     let files = Arc::clone(&prepared.files) as Arc<dyn Files + Send + Sync>;
     let command = CommandOptions {
@@ -82,7 +93,10 @@ pub(super) fn run_as(
             tags: args.list_tags,
         };
         super::tell_warnings(prepared);
-        return job.list(&wanted);
+        return job.list(&wanted).map(|code| Ran {
+            code,
+            ..Ran::default()
+        });
     }
     let outcome = job.run(&command, |options| {
         options.force_handlers =
@@ -101,12 +115,31 @@ pub(super) fn run_as(
     if let Some(path) = retry_file(&prepared.config, &args.playbooks[0]) {
         write_retry_file(&path, &outcome.run).map_err(|error| vec![error])?;
     }
-    Ok(exit_code(&outcome))
+    Ok(Ran {
+        code: exit_code(&outcome),
+        is_ended: outcome.signal.is_some() || outcome.run.cancelled,
+        record: Some(outcome.record),
+    })
+}
+
+/// Waits; returns the exit code of a signal that came meanwhile.
+pub(super) fn wait(time: Duration) -> Result<Option<u8>> {
+    let first = Arc::new(AtomicU8::new(0));
+    let runtime = runtime()?;
+    runtime.block_on(async {
+        let (trigger, mut ended) = watch::channel(false);
+        let signals = tokio::spawn(end_on_signals(trigger, Some(Arc::clone(&first))));
+        // Either is the end of waiting.
+        tokio::time::timeout(time, ended.changed()).await.ok();
+        signals.abort();
+    });
+    Ok(Some(first.load(Ordering::Relaxed)).filter(|code| *code > 0))
 }
 
 /// What came of a run, and the signal that ended it.
 pub(super) struct Ended {
     pub(super) run: RunOutcome,
+    pub(super) record: Record,
     /// The exit code of the signal that came while a transaction could be open.
     signal: Option<u8>,
 }
@@ -635,8 +668,9 @@ impl CommandOptions<'_> {
         // The screen ends when nobody can tell it anything any more.
         drop(show);
         match shown.join() {
-            Ok(Ok(_)) => Ok(Ended {
+            Ok(Ok(record)) => Ok(Ended {
                 run: outcome,
+                record,
                 signal: Some(signal.load(Ordering::Relaxed)).filter(|code| *code > 0),
             }),
             Ok(Err(error)) => Err(super::cannot_print(error)),
@@ -948,7 +982,13 @@ mod tests {
             unreachable: hosts(unreachable),
             ..RunOutcome::default()
         };
-        let code = |run: RunOutcome| exit_code(&Ended { run, signal: None });
+        let code = |run: RunOutcome| {
+            exit_code(&Ended {
+                run,
+                record: Record::default(),
+                signal: None,
+            })
+        };
         assert_eq!(code(outcome(&[], &[])), 0);
         assert_eq!(code(outcome(&["a"], &[])), 2);
         assert_eq!(code(outcome(&["a"], &["b"])), 4);
@@ -975,7 +1015,11 @@ mod tests {
                 transactions: transactions.collect(),
                 ..RunOutcome::default()
             };
-            exit_code(&Ended { run, signal })
+            exit_code(&Ended {
+                run,
+                record: Record::default(),
+                signal,
+            })
         };
         assert_eq!(code(&[RolledBack], None), 20);
         assert_eq!(code(&[RolledBack, Stuck], None), 21);

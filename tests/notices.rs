@@ -1,0 +1,182 @@
+//! What is told of a deploy after it, and further attempts: receivers that are slow, down or answer
+//! 500 change nothing of what the deploy came to.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::Stdio;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use crate::deploy::{Ended, Fleet};
+
+/// A server that keeps what it is sent, and answers with each status once, then with 200.
+struct Server {
+    url: String,
+    got: Receiver<String>,
+}
+
+impl Server {
+    fn new(statuses: &[u16]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let mut statuses = statuses.to_vec();
+        let (sender, got) = channel();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let status = if statuses.is_empty() {
+                    200
+                } else {
+                    statuses.remove(0)
+                };
+                sender.send(taken(stream.unwrap(), status)).unwrap();
+            }
+        });
+        Self { url, got }
+    }
+
+    fn next(&self) -> String {
+        self.got.recv_timeout(Duration::from_mins(1)).unwrap()
+    }
+}
+
+fn taken(stream: TcpStream, status: u16) -> String {
+    let mut reader = BufReader::new(stream);
+    let (mut head, mut length) = (String::new(), 0);
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        let lower = line.to_lowercase();
+        if let Some(value) = lower.strip_prefix("content-length: ") {
+            length = value.trim().parse().unwrap();
+        }
+        if line.trim().is_empty() {
+            break;
+        }
+        head += &line;
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).unwrap();
+    let mut stream = reader.into_inner();
+    write!(
+        stream,
+        "HTTP/1.1 {status} X\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
+    head + "\n" + &String::from_utf8(body).unwrap()
+}
+
+const PLAYBOOK: &str = "
+- hosts: web1
+  gather_facts: false
+  tasks:
+    - copy: {dest: ~/a, content: a}
+    - name: Ask the application
+      assert: {that: marker is exists, fail_msg: No space left on device}
+";
+
+fn fleet() -> Fleet {
+    let fleet = Fleet::new();
+    fleet.file("site.yml", PLAYBOOK);
+    fleet
+}
+
+fn words<'a>(marker: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    [&["deploy", "site.yml", "-e", marker], more].concat()
+}
+
+#[test]
+fn a_failed_deploy_is_told_with_its_cause_to_everybody_and_retried_where_the_answer_is_500() {
+    let fleet = fleet();
+    let (hook, gateway) = (Server::new(&[500]), Server::new(&[]));
+    let words = words(
+        "marker=/nonexistent",
+        &[
+            "--application",
+            "shop",
+            "--metrics-file",
+            "backstay.prom",
+            "--pushgateway",
+            "GATEWAY",
+            "--notify",
+            "webhook=HOOK",
+            "--notify",
+            "slack=DOWN",
+        ],
+    );
+    let secret = format!("{}/canary-7341-token", hook.url);
+    let mut command = fleet.command(&words);
+    command
+        .env("HOOK", &secret)
+        .env("GATEWAY", &gateway.url)
+        .env("DOWN", "http://127.0.0.1:9/canary-7341-down");
+    let ended = Ended::of(command.output().unwrap());
+    assert_eq!(ended.status, Some(20), "{ended}");
+    assert!(!ended.to_string().contains("canary-7341"), "{ended}");
+    assert!(
+        ended.stderr.contains("\nnot told: 127.0.0.1:9: "),
+        "{ended}"
+    );
+    let refused = hook.next();
+    assert_eq!(hook.next(), refused);
+    assert!(
+        refused.starts_with("POST /canary-7341-token HTTP/1.1\r\n"),
+        "{refused}"
+    );
+    let (_, body) = refused
+        .split_once("\n\n")
+        .or(refused.rsplit_once("\r\n\n"))
+        .unwrap();
+    let body: serde_json::Value = serde_json::from_str(body).unwrap();
+    assert_eq!(body["status"], "rolled_back");
+    assert_eq!(body["diagnosis"]["class"], "disk");
+    assert_eq!(body["hosts"], serde_json::json!(["web1"]));
+    let pushed = gateway.next();
+    assert!(
+        pushed.starts_with("POST /metrics/job/backstay/application/shop HTTP/1.1\r\n"),
+        "{pushed}"
+    );
+    let written = fs::read_to_string(fleet.path("backstay.prom")).unwrap();
+    assert!(pushed.ends_with(&written), "{pushed}\n{written}");
+    let failed = |line: &str| {
+        line.starts_with("backstay_deploy_failed{application=\"shop\",")
+            && line.ends_with(",reason=\"disk\"} 1")
+    };
+    assert!(written.lines().any(failed), "{written}");
+}
+
+#[test]
+fn an_address_that_is_not_there_is_told_before_anything_is_changed() {
+    let fleet = fleet();
+    let ended = fleet.run(&words("marker=/", &["--notify", "slack=NOPE"]));
+    assert_eq!(ended.status, Some(1), "{ended}");
+    assert!(
+        ended
+            .stderr
+            .starts_with("error: the environment has no variable `NOPE`\n"),
+        "{ended}"
+    );
+    assert!(fleet.tree("web1").is_empty());
+}
+
+#[test]
+fn a_deploy_that_was_rolled_back_is_tried_again_from_the_state_before() {
+    let fleet = fleet();
+    let marker = fleet.path("marker");
+    let variable = format!("marker={}", marker.display());
+    let mut child = fleet
+        .command(&words(&variable, &["--attempts", "9", "--backoff", "1"]))
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut told = String::new();
+    while !told.contains("attempt 1 of 9 ended with 20; the next one starts in 1 s\n") {
+        assert!(stderr.read_line(&mut told).unwrap() > 0, "{told}");
+    }
+    assert!(fleet.tree("web1").is_empty(), "not as before");
+    fs::write(&marker, "").unwrap();
+    stderr.read_to_string(&mut told).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{told}");
+    assert!(fleet.tree("web1").contains_key("a"));
+}
