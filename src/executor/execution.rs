@@ -126,6 +126,10 @@ impl Execution {
                 cause
             }
             Some("") => format!("{who} failed."),
+            // An exception of a module says the whole chain itself.
+            Some(msg) if msg.starts_with("Task failed: ") => {
+                msg.trim_start_matches("Task failed: ").to_owned()
+            }
             Some(msg) => format!("{who} failed: {msg}"),
         };
         let error = Error::new(ErrorKind::TaskFailed, "Task failed")

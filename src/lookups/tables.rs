@@ -92,10 +92,19 @@ pub(super) fn csvfile(world: &World, call: &LookupCall<'_>) -> Found {
                     .as_str()
                     .into(),
             ),
-            None => found.extend(option("default").map(Value::from)),
+            None => match options.get("default") {
+                Some(Value::List(items)) if !named(&overrides, "default") => {
+                    found.extend(items.iter().cloned());
+                }
+                _ => found.extend(option("default").map(Value::from)),
+            },
         }
     }
     Ok(found)
+}
+
+fn named(overrides: &[(String, String)], name: &str) -> bool {
+    overrides.iter().any(|(known, _)| known == name)
 }
 
 /// Reads rows as Python's `csv` module reads its excel dialect.

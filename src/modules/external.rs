@@ -99,6 +99,14 @@ pub(crate) fn run(machine: &mut Machine, args: ExternalArgs) -> ModuleResult {
         }
     };
     let mut outcome = answer(&output);
+    // A job's result says what went to standard error, for nobody was there to see it.
+    if args._inline.is_some() {
+        let said = output.stderr_text();
+        outcome
+            .data
+            .entry("stderr".into())
+            .or_insert_with(|| said.into());
+    }
     if let Some(python) = discovered {
         note_python(&mut outcome, python);
     }
@@ -180,11 +188,23 @@ fn key_values(options: &Map) -> String {
     words.join(" ")
 }
 
-fn python(machine: &Machine) -> Result<String, Failure> {
+/// Finds a Python that starts: a name may lead to nothing but a version manager's complaint.
+fn python(machine: &mut Machine) -> Result<String, Failure> {
+    let starts = |machine: &mut Machine, path: &PathBuf| {
+        let asked = machine.query(&Command::new([
+            path.as_os_str(),
+            "-c".as_ref(),
+            "".as_ref(),
+        ]));
+        asked.is_ok_and(|output| output.success())
+    };
     PYTHONS
         .iter()
-        .find_map(|name| machine.find_program(name))
-        .map(|path: PathBuf| path.to_string_lossy().into_owned())
+        .filter_map(|name| machine.find_program(name))
+        .collect::<Vec<_>>()
+        .into_iter()
+        .find(|path| starts(machine, path))
+        .map(|path| path.to_string_lossy().into_owned())
         .ok_or_else(|| {
             Failure::new(
                 "the module is of Python, and there is none on the target; install one, or say \
@@ -220,7 +240,7 @@ fn answer(output: &Output) -> Outcome {
     let printed = output.stdout_text();
     match object_in(&printed) {
         Ok((result, junk)) => {
-            let mut outcome = Outcome::unchanged().with_all(result);
+            let mut outcome = Outcome::unchanged().with_all(plain_result(result));
             if let Some(junk) = junk {
                 let said = format!("Module invocation had junk after the JSON data: {junk}");
                 let mut warnings = match outcome.data.get("warnings") {
@@ -239,6 +259,74 @@ fn answer(output: &Output) -> Outcome {
             .with("module_stderr", output.stderr_text())
             .with("rc", output.status),
     }
+}
+
+/// Returns a result without the types that Ansible's own modules write beside their values; an
+/// exception becomes the message.
+fn plain_result(result: Map) -> Map {
+    let mut plain: Map = result
+        .into_iter()
+        .map(|(key, value)| (key, plain(&value)))
+        .collect();
+    let raised = plain
+        .get("exception")
+        .filter(|said| said.as_map().is_some());
+    let raised = raised.map(|summary| event_text(summary.get("event")));
+    if let Some(raised) = raised {
+        plain.shift_remove("exception");
+        plain
+            .entry("msg".into())
+            .or_insert_with(|| format!("Task failed: Module failed: {raised}").into());
+    }
+    plain
+}
+
+fn plain(value: &Value) -> Value {
+    match value {
+        Value::List(items) => Value::list(items.iter().map(plain)),
+        Value::Map(map) => {
+            let kind = map.get("__ansible_type").and_then(Value::as_str);
+            match (kind, map.get("value")) {
+                (Some("WarningSummary"), _) => event_text(map.get("event")).into(),
+                (Some("DeprecationSummary"), _) => deprecation(map).into(),
+                (Some("ErrorSummary"), _) => value.clone(),
+                (Some(_), Some(inner)) => plain(inner),
+                _ => map
+                    .iter()
+                    .map(|(key, value)| (key.clone(), plain(value)))
+                    .collect::<Map>()
+                    .into(),
+            }
+        }
+        other => other.clone(),
+    }
+}
+
+fn deprecation(summary: &Map) -> String {
+    let text = event_text(summary.get("event"));
+    let by = summary
+        .get("deprecator")
+        .and_then(|plugin| plugin.get("resolved_name"))
+        .and_then(Value::as_str)
+        .map_or_else(String::new, |name| format!(" from collection '{name}'"));
+    let when = match (summary.get("version"), summary.get("date")) {
+        (Some(Value::String(version)), _) => format!("version {version}"),
+        (_, Some(Value::String(date))) => format!("a release after {date}"),
+        _ => "a future release".to_owned(),
+    };
+    let by = if by.is_empty() { " in".to_owned() } else { by };
+    format!("{text}. This feature will be removed{by} {when}.")
+}
+
+/// Returns an event's message, with those of what caused it.
+fn event_text(event: Option<&Value>) -> String {
+    let mut parts = Vec::new();
+    let mut next = event;
+    while let Some(event) = next {
+        parts.extend(event.get("msg").map(Value::to_string));
+        next = event.get("chain").and_then(|chain| chain.get("event"));
+    }
+    parts.join(": ")
 }
 
 /// Finds the JSON object in what a module printed: from the first line that starts one to the
@@ -317,6 +405,22 @@ mod tests {
         assert_eq!(
             ran("json", r#""/bin/sh""#, "echo nothing >&2; exit 3", "{}"),
             r#"{"changed":false,"failed":true,"msg":"Module result deserialization failed: No start of json char found","module_stdout":"","module_stderr":"nothing\n","rc":3}"#
+        );
+    }
+
+    #[test]
+    fn what_ansible_s_modules_write_in_types_of_their_own_is_read_as_plain_values() {
+        let printed = r#"{"failed": true, "exception": {"event": {"msg": "outer", "chain":
+            {"event": {"msg": "inner", "__ansible_type": "Event"}, "__ansible_type": "EventChain"},
+            "__ansible_type": "Event"}, "__ansible_type": "ErrorSummary"},
+            "warnings": [{"event": {"msg": "careful"}, "__ansible_type": "WarningSummary"}],
+            "deprecations": [{"event": {"msg": "old"}, "version": "2.99",
+            "deprecator": {"resolved_name": "a.b"}, "__ansible_type": "DeprecationSummary"}],
+            "tagged": [{"__ansible_type": "_AnsibleTaggedStr", "value": "x", "tags": []}]}"#;
+        let result = plain_result(object_in(printed).unwrap().0);
+        assert_eq!(
+            serde_json::to_string(&Value::from(result)).unwrap(),
+            r#"{"failed":true,"warnings":["careful"],"deprecations":["old. This feature will be removed from collection 'a.b' version 2.99."],"tagged":["x"],"msg":"Task failed: Module failed: outer: inner"}"#
         );
     }
 

@@ -15,7 +15,7 @@ crate::arguments! {
 /// Returns `data`; `crash` fails, as in Ansible.
 pub(crate) fn run(_machine: &mut Machine, args: PingArgs) -> ModuleResult {
     if args.data == "crash" {
-        return Err(Failure::new("boom"));
+        return Err(Failure::new("Task failed: Module failed: boom"));
     }
     Ok(Outcome::unchanged().with("ping", args.data))
 }
@@ -33,6 +33,9 @@ mod tests {
         assert_eq!(outcome.data.get("ping"), Some(&Value::from("pong")));
         let args = Value::map([("data", "crash")]);
         let args = PingArgs::parse(args.as_map().unwrap()).unwrap();
-        assert_eq!(run(&mut machine, args).unwrap_err().msg, "boom");
+        assert_eq!(
+            run(&mut machine, args).unwrap_err().msg,
+            "Task failed: Module failed: boom"
+        );
     }
 }

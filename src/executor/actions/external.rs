@@ -155,10 +155,14 @@ fn python_of(context: &ActionContext<'_>, is_python: bool) -> Result<Option<Vec<
         .target_renderer
         .variable("ansible_python_interpreter")?
         .map(|value| value.to_string().trim().to_owned());
-    Ok(Some(match named {
-        Some(path) if !path.is_empty() && !path.starts_with("auto") => vec![path],
-        _ => Vec::new(),
-    }))
+    if let Some(path) = named.filter(|path| !path.is_empty() && !path.starts_with("auto")) {
+        return Ok(Some(vec![path]));
+    }
+    let facts = context.target_renderer.variable("ansible_facts")?;
+    let known = facts.and_then(|facts| facts.get("discovered_interpreter_python").cloned());
+    Ok(Some(
+        known.map(|path| path.to_string()).into_iter().collect(),
+    ))
 }
 
 /// Finds the ansible-core that is installed on the controller.
