@@ -180,3 +180,35 @@ fn a_deploy_that_was_rolled_back_is_tried_again_from_the_state_before() {
     assert_eq!(child.wait().unwrap().code(), Some(0), "{told}");
     assert!(fleet.tree("web1").contains_key("a"));
 }
+
+#[test]
+fn the_state_before_is_kept_with_generations_and_checksums_of_each_host() {
+    let fleet = fleet();
+    let file = fleet.path("hosts/web1/a");
+    let path = file.display().to_string();
+    let state = ["--state-dir", "states", "--state-path", &path];
+    let words = words("marker=/", &state);
+    for _ in 0..2 {
+        let ended = fleet.run(&words);
+        assert_eq!(ended.status, Some(0), "{ended}");
+    }
+    let entries = fs::read_dir(fleet.path("states")).unwrap();
+    let mut texts: Vec<String> = entries
+        .map(|entry| entry.unwrap().path())
+        .collect::<std::collections::BTreeSet<_>>()
+        .into_iter()
+        .map(|path| fs::read_to_string(path).unwrap())
+        .collect();
+    let parse = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+    let (second, first) = (parse(&texts.pop().unwrap()), parse(&texts.pop().unwrap()));
+    assert!(texts.is_empty());
+    assert_eq!(first["hosts"][0]["name"], "web1");
+    assert_eq!(first["hosts"][0]["transactions"], serde_json::json!([]));
+    assert_eq!(first["hosts"][0]["files"][&path], serde_json::Value::Null);
+    assert_eq!(second["hosts"][0]["transactions"][0]["generation"], 1);
+    // The sum of the one letter in it.
+    assert_eq!(
+        second["hosts"][0]["files"][&path],
+        "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"
+    );
+}

@@ -31,6 +31,7 @@ fn told(words: &[&str], home: &Path, no_log: bool) -> String {
         .env_clear()
         .env("HOME", home)
         .env("ANSIBLE_LOG_PATH", &log)
+        .env("GITHUB_STEP_SUMMARY", home.join("summary"))
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
         .stdin(Stdio::null())
         .output()
@@ -41,7 +42,20 @@ fn told(words: &[&str], home: &Path, no_log: bool) -> String {
     );
     let status = if words.contains(&"broken=yes") { 21 } else { 0 };
     assert_eq!(output.status.code(), Some(status), "{out}{err}");
-    format!("{out}{err}{}", fs::read_to_string(&log).unwrap())
+    let mut told = format!("{out}{err}{}", fs::read_to_string(&log).unwrap());
+    for kept in ["summary", "metrics.prom"] {
+        let path = home.join(kept);
+        // Each is there where the words ask for it.
+        let is_asked = words.contains(&kept) || (kept == "summary" && words.contains(&"github"));
+        assert_eq!(path.exists(), is_asked, "{kept}: {words:?}");
+        told += &fs::read_to_string(path).unwrap_or_default();
+    }
+    if words.contains(&"--state-dir") {
+        for entry in fs::read_dir(home.join("states")).unwrap() {
+            told += &fs::read_to_string(entry.unwrap().path()).unwrap();
+        }
+    }
+    told
 }
 
 /// Returns the lines that hold the canary.
@@ -51,7 +65,7 @@ fn leaks(told: &str) -> Vec<&str> {
 
 #[test]
 fn no_log_hides_a_value_from_every_output_at_every_verbosity() {
-    let ways: [&[&str]; 11] = [
+    let ways: [&[&str]; 14] = [
         &["play"],
         &["play", "-v", "--diff"],
         &["play", "-vvvvv", "--diff"],
@@ -63,6 +77,26 @@ fn no_log_hides_a_value_from_every_output_at_every_verbosity() {
         &["deploy", "--check", "--output", "json"],
         &["deploy", "--output", "json", "-vvvvv", "--diff"],
         &["deploy", "-e", "broken=yes", "-vvvvv", "--diff"],
+        &["play", "--output", "github", "-vvvvv", "--diff"],
+        &[
+            "deploy",
+            "--output",
+            "github",
+            "-vvvvv",
+            "--metrics-file",
+            "metrics.prom",
+        ],
+        &[
+            "deploy",
+            "-e",
+            "broken=yes",
+            "--output",
+            "github",
+            "--metrics-file",
+            "metrics.prom",
+            "--state-dir",
+            "states",
+        ],
     ];
     for way in ways {
         let home = TempDir::new().unwrap();

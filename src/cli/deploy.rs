@@ -10,6 +10,7 @@ use super::aftermath::{AftermathArgs, Audience, Labels, Told};
 use super::arguments::PlayArgs;
 use super::play::{self, Ran, Transactional};
 use super::preparation::Preparation;
+use super::state::{StateArgs, StateBefore};
 use super::surroundings;
 use crate::config::Surroundings;
 use crate::error::{EXIT_ROLLED_BACK, EXIT_UNREACHABLE_HOSTS, Error, Result};
@@ -51,6 +52,8 @@ pub(super) struct DeployArgs {
         help_heading = "Transaction options"
     )]
     pub(super) backoff: u64,
+    #[command(flatten)]
+    pub(super) state: StateArgs,
     #[command(flatten)]
     pub(super) aftermath: AftermathArgs,
 }
@@ -185,7 +188,8 @@ pub(super) fn run(args: &DeployArgs, prepared: &Preparation) -> Result<u8, Vec<E
     };
     let audience = Audience::new(&args.aftermath, prepared).map_err(|error| vec![error])?;
     let labels = Labels::new(&transaction);
-    let transactional = Transactional::Deploy(transaction);
+    let before = StateBefore::new(&args.state, prepared);
+    let transactional = Transactional::Deploy(transaction, before);
     for attempt in 1.. {
         let ran = play::run_as(&args.play, prepared, &transactional)?;
         let again = attempt < args.attempts && is_worth_another_try(&ran);

@@ -33,6 +33,7 @@ mod run;
 mod runners;
 mod screen;
 mod secrets;
+mod state;
 mod status;
 mod surroundings;
 mod terminal;

@@ -14,6 +14,7 @@ use super::arguments::{BecomeArgs, ConnectionArgs, OutputArgs, OutputFormat, Pla
 use super::preparation::Preparation;
 use super::screen::{Layout, Screen, ScreenOptions};
 use super::secrets::{LoginPasswords, login_passwords};
+use super::state::StateBefore;
 use super::surroundings;
 use super::terminal::TerminalPrompter;
 use super::{deploy, fact_cache, listing};
@@ -45,7 +46,7 @@ pub(super) enum Transactional {
     /// Plays and blocks that ask for it.
     Asked,
     /// All of the run.
-    Deploy(TransactionOptions),
+    Deploy(TransactionOptions, Option<StateBefore>),
 }
 
 /// Runs the playbooks, or lists what they would do.
@@ -78,7 +79,7 @@ pub(super) fn run_as(
         output: &args.output,
         forks: args.hosts.forks,
         layout: Layout::from_config(&prepared.config).map_err(|error| vec![error])?,
-        plan: args.task.check && matches!(transactional, Transactional::Deploy(_)),
+        plan: args.task.check && matches!(transactional, Transactional::Deploy(..)),
     };
     let job = Job {
         prepared,
@@ -98,6 +99,11 @@ pub(super) fn run_as(
             ..Ran::default()
         });
     }
+    if let Transactional::Deploy(options, Some(before)) = transactional {
+        let asked = job.ask(&command, async |fleet| before.capture(fleet, options).await)?;
+        let text = prepared.redactor.redact(&asked).into_owned();
+        before.keep(&text).map_err(|error| vec![error])?;
+    }
     let outcome = job.run(&command, |options| {
         options.force_handlers =
             args.force_handlers || prepared.config.is_on("DEFAULT_FORCE_HANDLERS");
@@ -109,7 +115,7 @@ pub(super) fn run_as(
                 let playbooks = args.playbooks.iter().map(|path| directory.join(path));
                 deploy::of_controller(&prepared.surroundings, playbooks.collect())
             }
-            Transactional::Deploy(options) => options.clone(),
+            Transactional::Deploy(options, _) => options.clone(),
         };
     })?;
     if let Some(path) = retry_file(&prepared.config, &args.playbooks[0]) {
