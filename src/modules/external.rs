@@ -380,12 +380,12 @@ mod tests {
             "#!/bin/sh\n. \"$1\"\necho \"{\\\"changed\\\": true, \\\"got\\\": \\\"$a\\\"}\"\n";
         assert_eq!(
             ran("key_value", shell, words, r#"{"a": "b c"}"#),
-            r#"{"changed":true,"got":"b c"}"#
+            r#"{"changed":true,"got":"b c","stderr":"","stderr_lines":[]}"#
         );
         let json = "#!/bin/sh\n# WANT_JSON\nsed -e 's/, \"_ans.*/}/' \"$1\"\n";
         assert_eq!(
             ran("json", shell, json, r#"{"a": "b c"}"#),
-            r#"{"changed":false,"a":"b c"}"#
+            r#"{"changed":false,"a":"b c","stderr":"","stderr_lines":[]}"#
         );
         let embedded = "cat <<'E'\n{\"own\": <<INCLUDE_ANSIBLE_MODULE_JSON_ARGS>>, \"rc\": 0}\nE\n";
         let said = ran("embedded", shell, embedded, r#"{"a": 1}"#);
@@ -400,11 +400,11 @@ mod tests {
         let noisy = "#!/bin/sh\necho hello\necho '{\"a\": 1}'\necho bye\n";
         assert_eq!(
             ran("json", r#""/bin/sh""#, noisy, "{}"),
-            r#"{"changed":false,"a":1,"warnings":["Module invocation had junk after the JSON data: bye"]}"#
+            r#"{"changed":false,"a":1,"warnings":["Module invocation had junk after the JSON data: bye"],"stderr":"","stderr_lines":[]}"#
         );
         assert_eq!(
             ran("json", r#""/bin/sh""#, "echo nothing >&2; exit 3", "{}"),
-            r#"{"changed":false,"failed":true,"msg":"Module result deserialization failed: No start of json char found","module_stdout":"","module_stderr":"nothing\n","rc":3}"#
+            r#"{"changed":false,"failed":true,"msg":"Module result deserialization failed: No start of json char found","module_stdout":"","module_stderr":"nothing\n","rc":3,"stderr":"nothing\n","stderr_lines":["nothing"]}"#
         );
     }
 
