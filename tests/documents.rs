@@ -85,6 +85,44 @@ fn the_page_says_of_every_name_of_ansible_core_what_the_tables_say() {
     );
 }
 
+#[test]
+fn alerts_and_dashboards_ask_only_for_metrics_that_there_are() {
+    let sources = [
+        include_str!("../src/cli/exporter.rs"),
+        include_str!("../src/cli/metrics.rs"),
+    ];
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("playbooks/files/monitoring");
+    let mut asked = BTreeSet::new();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "json")
+        {
+            serde_json::from_str::<serde_json::Value>(&text).unwrap();
+        }
+        let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let words = text.split(|c: char| !is_part(c));
+        asked.extend(
+            words
+                .filter(|word| word.starts_with("backstay_"))
+                .map(str::to_owned),
+        );
+    }
+    assert!(asked.len() >= 15, "{asked:?}");
+    let missing: Vec<_> = asked
+        .iter()
+        .map(|name| name.strip_prefix("backstay_deploy_").unwrap_or(name))
+        .filter(|name| {
+            !sources
+                .iter()
+                .any(|text| text.contains(&format!("\"{name}\"")))
+        })
+        .collect();
+    assert_eq!(missing, Vec::<&str>::new());
+}
+
 /// Returns the text from a heading to the next one.
 fn section(heading: &str) -> &'static str {
     let (_, rest) = ARCHITECTURE.split_once(heading).unwrap();
