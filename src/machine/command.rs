@@ -4,16 +4,18 @@
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::{Pid, Signal, kill_process_group};
+
+use super::streams::Streams;
 
 /// A program to run on the target.
 #[derive(Clone, Debug)]
@@ -201,7 +203,7 @@ impl Command {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0);
-        with_umask(self.umask, || command.spawn())
+        with_umask(self.umask, || patiently(|| command.spawn()))
     }
 
     /// Starts the program with a terminal, which becomes its session's own.
@@ -220,7 +222,7 @@ impl Command {
             .stdin(terminal.try_clone()?)
             .stdout(terminal.try_clone()?)
             .stderr(terminal.try_clone()?);
-        with_umask(self.umask, || command.spawn())
+        with_umask(self.umask, || patiently(|| command.spawn()))
     }
 
     fn prepare(&self, environment: &[(String, String)]) -> std::process::Command {
@@ -280,18 +282,36 @@ impl Command {
         cancellation: &Cancellation,
     ) -> Result<[Vec<u8>; 2], RunError> {
         let deadline = self.timeout.map(|limit| Instant::now() + limit);
-        let (sender, receiver) = channel();
-        if let Some(stdout) = child.stdout.take() {
-            drain(stdout, 0, sender.clone());
-        }
-        if let Some(stderr) = child.stderr.take() {
-            drain(stderr, 1, sender);
-        }
+        let outputs = [
+            child.stdout.take().map(OwnedFd::from),
+            child.stderr.take().map(OwnedFd::from),
+        ];
+        let streams = Streams::new(outputs.into_iter().flatten());
         if let (Some(mut stdin), Some(bytes)) = (child.stdin.take(), self.stdin.clone()) {
             // A program that does not read its input is not an error.
             std::thread::spawn(move || stdin.write_all(&bytes).ok());
         }
-        gather(child, &receiver, deadline, cancellation)
+        gather(child, streams, deadline, cancellation)
+    }
+}
+
+/// Starts a program that may just have been written here.
+///
+/// Its file is busy as long as a child that another thread forked meanwhile still holds it open
+/// for writing, which ends when that child gets to its own exec.
+fn patiently<T>(mut start: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let mut pause = Duration::from_millis(1);
+    loop {
+        match start() {
+            Err(error)
+                if error.kind() == io::ErrorKind::ExecutableFileBusy
+                    && pause < Duration::from_secs(1) =>
+            {
+                std::thread::sleep(pause);
+                pause *= 2;
+            }
+            started => return started,
+        }
     }
 }
 
@@ -307,21 +327,18 @@ pub(super) enum RunError {
 /// the end of the child and a quiet moment count as the end too.
 fn gather(
     child: &mut Child,
-    receiver: &Receiver<(usize, Vec<u8>)>,
+    mut streams: Streams,
     deadline: Option<Instant>,
     cancellation: &Cancellation,
 ) -> Result<[Vec<u8>; 2], RunError> {
     let mut outputs = [Vec::new(), Vec::new()];
-    loop {
-        match receiver.recv_timeout(Duration::from_millis(50)) {
-            Ok((stream, bytes)) => outputs[stream].extend(bytes),
-            Err(RecvTimeoutError::Disconnected) => break,
-            Err(RecvTimeoutError::Timeout) => {
-                if child.try_wait().map_err(RunError::Spawn)?.is_some() {
-                    return Ok(outputs);
-                }
-            }
-        }
+    while streams
+        .hear(
+            || Ok(child.try_wait()?.is_some()),
+            |stream, bytes| outputs[stream].extend_from_slice(bytes),
+        )
+        .map_err(RunError::Spawn)?
+    {
         check(deadline, cancellation)?;
     }
     // The outputs are closed, but the program may go on.
@@ -329,6 +346,8 @@ fn gather(
         check(deadline, cancellation)?;
         std::thread::sleep(Duration::from_micros(200));
     }
+    // Whoever cancels also kills, and the streams of the killed end like any others.
+    check(None, cancellation)?;
     Ok(outputs)
 }
 
@@ -340,27 +359,6 @@ fn check(deadline: Option<Instant>, cancellation: &Cancellation) -> Result<(), R
         Some(deadline) if Instant::now() >= deadline => Err(RunError::TimedOut),
         _ => Ok(()),
     }
-}
-
-pub(super) fn drain(
-    mut stream: impl Read + Send + 'static,
-    number: usize,
-    sender: Sender<(usize, Vec<u8>)>,
-) {
-    std::thread::spawn(move || {
-        let mut buffer = vec![0; 64 * 1024];
-        loop {
-            match stream.read(&mut buffer) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Ok(0) | Err(_) => return,
-                Ok(count) => {
-                    if sender.send((number, buffer[..count].to_vec())).is_err() {
-                        return;
-                    }
-                }
-            }
-        }
-    });
 }
 
 /// Starts a child under another umask; the mask is the whole process's, hence the lock.
@@ -444,7 +442,22 @@ pub(super) fn kill_group(group: u32) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::channel;
+
     use super::*;
+
+    #[test]
+    fn a_program_is_started_once_its_file_is_busy_no_more() {
+        let busy = || io::Error::from(io::ErrorKind::ExecutableFileBusy);
+        let mut attempts = 0;
+        let started = patiently(|| {
+            attempts += 1;
+            if attempts < 3 { Err(busy()) } else { Ok("up") }
+        });
+        assert_eq!((started.unwrap(), attempts), ("up", 3));
+        let given_up = patiently(|| Err::<(), _>(busy()));
+        assert_eq!(given_up.unwrap_err().kind(), busy().kind());
+    }
 
     fn run(command: &Command) -> Output {
         command.run(&[], &Cancellation::default()).unwrap()

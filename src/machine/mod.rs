@@ -155,3 +155,4 @@ mod tests;
 
 #[cfg(test)]
 mod sequences;
+mod streams;

@@ -5,14 +5,14 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
-use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::pty::OpenptFlags;
 use rustix::termios::{LocalModes, OptionalActions};
 
-use super::command::{drain, kill_group};
+use super::command::kill_group;
+use super::streams::Streams;
 use super::{Command, Effect, Machine, MachineError, Reason, Result};
 
 /// What to do with what the program has written so far.
@@ -61,8 +61,8 @@ impl Machine {
             .map_err(failed)?;
         drop(terminal);
         let group = cancellation.watch(&child);
-        let (sender, receiver) = channel();
-        drain(master.try_clone().map_err(failed)?, 0, sender);
+        let heard = master.try_clone().map_err(failed)?;
+        let mut streams = Streams::new([heard.into()]);
         let mut talk = Talk {
             output: Vec::new(),
             read: 0,
@@ -70,14 +70,14 @@ impl Machine {
         };
         let mut deadline = limit.map(|limit| Instant::now() + limit);
         let ended = loop {
-            match receiver.recv_timeout(Duration::from_millis(50)) {
-                Ok((_, bytes)) => talk.output.extend(bytes),
-                Err(RecvTimeoutError::Disconnected) => break true,
-                Err(RecvTimeoutError::Timeout) => {
-                    if child.try_wait().map_err(failed)?.is_some() {
-                        break true;
-                    }
-                }
+            let goes_on = streams
+                .hear(
+                    || Ok(child.try_wait()?.is_some()),
+                    |_, bytes| talk.output.extend_from_slice(bytes),
+                )
+                .map_err(failed)?;
+            if !goes_on {
+                break true;
             }
             match talk.answer(reply).map_err(failed)? {
                 Some(true) => deadline = limit.map(|limit| Instant::now() + limit),
