@@ -5,6 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rustix::fs::{CWD, FallocateFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
@@ -239,11 +240,20 @@ impl UndoLog for SharedLog {
 }
 
 /// Takes the journal for this process alone.
+///
+/// Whoever let it go may just have started a program: that child holds it, too, until its exec.
 fn lock(path: &Path, file: OwnedFd) -> Result<File, LogError> {
-    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file.into()),
-        Err(Errno::WOULDBLOCK) => Err(LogError::Busy),
-        Err(error) => Err(LogError::io(path, error)),
+    let mut pause = Duration::from_millis(1);
+    loop {
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file.into()),
+            Err(Errno::WOULDBLOCK) if pause < Duration::from_millis(200) => {
+                std::thread::sleep(pause);
+                pause *= 2;
+            }
+            Err(Errno::WOULDBLOCK) => return Err(LogError::Busy),
+            Err(error) => return Err(LogError::io(path, error)),
+        }
     }
 }
 
