@@ -28,42 +28,43 @@ impl NamePattern {
     }
 }
 
-/// Tells whether a path, or any path that a pattern matches, is there; a dangling link is.
-pub(super) fn matches_any(machine: &Machine, pattern: &Path) -> machine::Result<bool> {
-    let components: Vec<_> = pattern
-        .components()
-        .filter(|component| !matches!(component, Component::RootDir | Component::CurDir))
-        .map(|component| component.as_os_str().to_owned())
-        .collect();
-    any_below(machine, &PathBuf::from("/"), &components)
+/// Returns every path that a pattern matches, in the order of names.
+pub(super) fn expand(machine: &Machine, pattern: &Path) -> machine::Result<Vec<PathBuf>> {
+    let mut found = vec![PathBuf::from("/")];
+    for component in pattern.components() {
+        if matches!(component, Component::RootDir | Component::CurDir) {
+            continue;
+        }
+        let part = component.as_os_str();
+        let mut next = Vec::new();
+        let pattern = part.to_str().filter(|text| text.contains(['*', '?', '[']));
+        for directory in found {
+            let Some(pattern) = pattern else {
+                let path = directory.join(part);
+                if machine.symlink_metadata(&path)?.is_some() {
+                    next.push(path);
+                }
+                continue;
+            };
+            if !machine.is_dir(&directory)? {
+                continue;
+            }
+            let (names, hidden) = (NamePattern::new(pattern), pattern.starts_with('.'));
+            for entry in machine.read_dir(&directory)? {
+                let is_shown = hidden || !entry.name.as_bytes().starts_with(b".");
+                if is_shown && names.matches(&entry.name) {
+                    next.push(directory.join(&entry.name));
+                }
+            }
+        }
+        found = next;
+    }
+    Ok(found)
 }
 
-fn any_below(
-    machine: &Machine,
-    directory: &Path,
-    components: &[std::ffi::OsString],
-) -> machine::Result<bool> {
-    let Some((first, rest)) = components.split_first() else {
-        return Ok(true);
-    };
-    let Some(pattern) = first.to_str().filter(|text| text.contains(['*', '?', '['])) else {
-        let path = directory.join(first);
-        return Ok(machine.symlink_metadata(&path)?.is_some() && any_below(machine, &path, rest)?);
-    };
-    if !machine.is_dir(directory)? {
-        return Ok(false);
-    }
-    let (names, hidden) = (NamePattern::new(pattern), pattern.starts_with('.'));
-    for entry in machine.read_dir(directory)? {
-        let is_shown = hidden || !entry.name.as_bytes().starts_with(b".");
-        if is_shown
-            && names.matches(&entry.name)
-            && any_below(machine, &directory.join(&entry.name), rest)?
-        {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+/// Tells whether a path, or any path that a pattern matches, is there; a dangling link is.
+pub(super) fn matches_any(machine: &Machine, pattern: &Path) -> machine::Result<bool> {
+    Ok(!expand(machine, pattern)?.is_empty())
 }
 
 fn to_regex(pattern: &str) -> String {

@@ -9,6 +9,7 @@ mod apt;
 mod apt_key;
 mod apt_repository;
 mod archive;
+mod archiving;
 mod assemble;
 mod async_status;
 mod at;
@@ -80,12 +81,14 @@ mod snap;
 mod stat;
 mod subversion;
 mod supervisorctl;
+pub(crate) mod synchronize;
 mod sysctl;
 mod systemd;
 mod sysvinit;
 mod tempfile;
 #[cfg(test)]
 mod testing;
+mod timezone;
 mod tool;
 mod ufw;
 mod unarchive;
@@ -144,6 +147,7 @@ const MODULES: &[Module] = &[
     module!(mount, MountArgs),
     module!(seboolean, SebooleanArgs),
     module!(selinux, SelinuxArgs),
+    module!(synchronize, SynchronizeArgs),
     module!(sysctl, SysctlArgs),
     module!(apt, AptArgs),
     module!(apt_key, AptKeyArgs),
@@ -163,6 +167,7 @@ const MODULES: &[Module] = &[
     module!(docker, DockerVolumeArgs, run_volume),
     module!(docker, DockerVolumeInfoArgs, run_volume_info),
     module!(alternatives, AlternativesArgs),
+    module!(archiving, ArchiveArgs),
     module!(capabilities, CapabilitiesArgs),
     module!(git_config, GitConfigArgs),
     module!(htpasswd, HtpasswdArgs),
@@ -175,6 +180,7 @@ const MODULES: &[Module] = &[
     module!(seport, SeportArgs),
     module!(snap, SnapArgs),
     module!(supervisorctl, SupervisorctlArgs),
+    module!(timezone, TimezoneArgs),
     module!(ufw, UfwArgs),
     module!(postgresql, PostgresqlDbArgs, run_database),
     module!(postgresql, PostgresqlExtArgs, run_extension),

@@ -54,6 +54,7 @@ const REVERSALS: &[(&str, Reversal)] = &[
         Compensated("the key is removed, or imported again"),
     ),
     ("apt_repository", Exact(FILES)),
+    ("archive", Exact(FILES)),
     ("assemble", Exact(FILES)),
     ("async_status", Nothing),
     ("at", Compensated("the job is removed, or planned again")),
@@ -169,6 +170,7 @@ const REVERSALS: &[(&str, Reversal)] = &[
         "supervisorctl",
         Compensated("started and stopped the other way round"),
     ),
+    ("synchronize", Exact(FILES)),
     (
         "sysctl",
         Compensated("the old value is set in the kernel; the file comes back"),
@@ -177,6 +179,10 @@ const REVERSALS: &[(&str, Reversal)] = &[
     ("systemd_service", Compensated(SERVICES)),
     ("sysvinit", Compensated(SERVICES)),
     ("tempfile", Exact("what it made is removed")),
+    (
+        "timezone",
+        Compensated("the old zone and clock are set again"),
+    ),
     (
         "ufw",
         Compensated("the files of its rules come back and are loaded again"),

@@ -20,6 +20,7 @@ mod payload;
 mod raw;
 mod reboot;
 mod set_stats;
+mod synchronize;
 mod transfer;
 
 use std::pin::Pin;
@@ -134,6 +135,7 @@ macro_rules! action {
 /// All actions, in alphabetical order.
 static ACTIONS: &[ActionEntry] = &[
     action!("add_host", &inventory::ADD_HOST, inventory::add_host, once),
+    action!("ansible.posix.synchronize", synchronize::run),
     action!("assemble", assemble::run),
     action!("assert", &assert::AssertArgs::SPEC, assert::run),
     action!("async_status", async_status::run),
