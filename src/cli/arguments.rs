@@ -52,6 +52,10 @@ pub(super) enum Command {
     Vault(super::vault::VaultArgs),
     /// Show the settings, as `ansible-config` does.
     Config(ConfigArgs),
+    /// Show what modules do and which options they take.
+    Doc(super::documentation::DocArgs),
+    /// Write the JSON schema of playbooks for editors.
+    Schema(super::schema::SchemaArgs),
 }
 
 /// `backstay play`, or started as `ansible-playbook`.

@@ -9,6 +9,7 @@ mod certificate;
 mod config;
 mod deploy;
 mod doctor;
+mod documentation;
 mod exporter;
 mod extra_vars;
 mod fact_cache;
@@ -31,6 +32,7 @@ mod required_secrets;
 mod rollback;
 mod run;
 mod runners;
+mod schema;
 mod screen;
 mod secrets;
 mod state;
@@ -201,6 +203,8 @@ fn perform(command: Command, surroundings: Surroundings, heading: &str) -> Resul
         Command::Secrets(args) => {
             required_secrets::run(&args, &surroundings).map_err(|error| vec![error])
         }
+        Command::Doc(args) => documentation::run(&args),
+        Command::Schema(args) => schema::run(&args),
         Command::Preflight(args) => {
             preflight::run(&args, &surroundings).map_err(|error| vec![error])
         }

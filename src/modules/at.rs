@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use crate::machine::{Effect, Machine, Output, TemporaryFile};
 use crate::transaction::journal::UndoStep;
 
+use super::foresight::skipped_in_check_mode;
 use super::tool;
-use super::unchecked::skipped_in_check_mode;
 use super::{Failure, ModuleResult, Outcome};
 
 crate::arguments! {

@@ -8,7 +8,7 @@ use crate::pyregex::{Flags, Pattern};
 use crate::value::{Map, Value};
 
 use super::command::{local_time, python_timedelta};
-use super::unchecked::skipped_in_check_mode;
+use super::foresight::skipped_in_check_mode;
 use super::{Failure, ModuleResult, Outcome};
 
 crate::arguments! {
@@ -33,7 +33,7 @@ crate::arguments! {
 
 /// Runs the program and answers it.
 pub(crate) fn run(machine: &mut Machine, args: ExpectArgs) -> ModuleResult {
-    if let Some(skipped) = skipped_in_check_mode(machine, "ansible.builtin.expect") {
+    if let Some(skipped) = skipped_in_check_mode(machine, "expect") {
         return Ok(skipped);
     }
     let limit = limit(args.timeout.as_ref())?;

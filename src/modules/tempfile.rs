@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use crate::machine::{Content, Machine, NewFile};
 
+use super::foresight::skipped_in_check_mode;
 use super::path_info::path_info;
-use super::unchecked::skipped_in_check_mode;
 use super::{Failure, ModuleResult, Outcome};
 
 crate::arguments! {

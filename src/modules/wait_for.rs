@@ -9,8 +9,8 @@ use crate::machine::Machine;
 use crate::pyregex::{Captures, Flags, Pattern};
 use crate::value::{Map, Value};
 
+use super::foresight::skipped_in_check_mode;
 use super::path_info::path_info;
-use super::unchecked::skipped_in_check_mode;
 use super::{Failure, ModuleResult, Outcome};
 
 crate::arguments! {

@@ -5,6 +5,7 @@
 //! hosts; renders nothing that is not static.
 
 mod context;
+mod directives;
 mod keyword;
 mod layer;
 mod loading;
@@ -20,6 +21,7 @@ mod vars_file;
 
 pub use crate::yaml::ReadOptions;
 pub use context::{Catalog, Context, FileKind, Files, TaskIds, Templates};
+pub use directives::DIRECTIVES;
 pub use keyword::{
     Inheritance, Keyword, KeywordType, Place, may_be_template, to_integer, to_number, to_percent,
 };
@@ -27,7 +29,7 @@ pub use layer::{Layer, LayerKind, Target, Vars};
 pub use loading::{
     IncludedRole, RoleRequest, include_role, include_tasks, is_variable_name, load, variables_of,
 };
-pub use names::full_name;
+pub use names::{full_name, takes_any_option, written_names};
 pub use play::{Block, Item, Play, Playbook, VarsPrompt};
 pub use reserved::is_reserved;
 pub use role::Role;

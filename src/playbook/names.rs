@@ -126,7 +126,7 @@ pub(super) fn meaning(written: &str, extra: &[String]) -> Meaning {
         return Meaning::Collection(format!("{collection}.{name}"));
     }
     if short == written && written.split('.').count() >= 3 {
-        return Meaning::Collection(written.to_owned());
+        return Meaning::Collection(moved(written).unwrap_or_else(|| written.to_owned()));
     }
     let others = extra.iter().find(|name| !is_core_collection(name));
     match others {
@@ -143,6 +143,44 @@ pub fn full_name(written: &str) -> String {
         Meaning::Builtin(short) | Meaning::Unknown(short) => format!("ansible.builtin.{short}"),
         Meaning::Collection(full) => full,
     }
+}
+
+/// Returns where a module of `community.general` went when its collection was split, as that
+/// collection's own routing says.
+fn moved(full: &str) -> Option<String> {
+    let name = full.strip_prefix("community.general.")?;
+    let is_moved = ["docker_", "postgresql_"]
+        .iter()
+        .any(|it| name.starts_with(it));
+    let (collection, new) = ROUTING.get(name).filter(|_| is_moved)?;
+    Some(format!("{collection}.{new}"))
+}
+
+/// Lists every way to write the name of a module or directive, given as the catalog has it: the
+/// short names first, then the full ones.
+pub fn written_names(name: &str) -> Vec<String> {
+    let mut short: Vec<&str> = if name.contains('.') {
+        let is_it = |(_, (collection, new)): &(&&str, &(&str, &str))| {
+            name.strip_prefix(collection)
+                .and_then(|rest| rest.strip_prefix('.'))
+                .is_some_and(|rest| rest == *new)
+        };
+        ROUTING.iter().filter(is_it).map(|(old, _)| *old).collect()
+    } else if name == "dnf" {
+        vec!["dnf", "yum"]
+    } else {
+        vec![name]
+    };
+    short.sort_unstable();
+    let core = ["ansible.builtin", "ansible.legacy"].into_iter();
+    let core = core.flat_map(|core| short.iter().map(move |short| format!("{core}.{short}")));
+    let own = name.contains('.').then(|| name.to_owned());
+    let before = short
+        .iter()
+        .map(|short| format!("community.general.{short}"))
+        .filter(|full| moved(full).as_deref() == Some(name));
+    let short = short.iter().map(|short| (*short).to_owned());
+    short.chain(own).chain(before).chain(core).collect()
 }
 
 /// Lists the short names of ansible-core.
@@ -214,7 +252,7 @@ pub(super) fn acts_on_controller(short: &str) -> bool {
 
 /// Tells whether the module takes options that its own table does not name: variables, or the
 /// options of the module it hands over to.
-pub(super) fn takes_any_option(short: &str) -> bool {
+pub fn takes_any_option(short: &str) -> bool {
     matches!(
         short,
         "set_fact" | "add_host" | "gather_facts" | "package" | "set_stats"
@@ -243,6 +281,14 @@ mod tests {
                 collection("cloudscale_ch.cloud.server"),
             ),
             ("my.own.thing", collection("my.own.thing")),
+            (
+                "community.general.docker_container",
+                collection("community.docker.docker_container"),
+            ),
+            (
+                "community.general.archive",
+                collection("community.general.archive"),
+            ),
             ("ansible.builtin.cppy", Meaning::Unknown("cppy".to_owned())),
             ("cppy", Meaning::Unknown("cppy".to_owned())),
         ] {
@@ -256,5 +302,33 @@ mod tests {
             meaning("thing", &["ansible.legacy".to_owned()]),
             Meaning::Unknown("thing".to_owned())
         );
+    }
+
+    #[test]
+    fn a_module_has_each_of_its_names() {
+        assert_eq!(
+            written_names("dnf"),
+            [
+                "dnf",
+                "yum",
+                "ansible.builtin.dnf",
+                "ansible.builtin.yum",
+                "ansible.legacy.dnf",
+                "ansible.legacy.yum"
+            ]
+        );
+        assert_eq!(
+            written_names("community.docker.docker_login"),
+            [
+                "docker_login",
+                "community.docker.docker_login",
+                "community.general.docker_login",
+                "ansible.builtin.docker_login",
+                "ansible.legacy.docker_login"
+            ]
+        );
+        for name in written_names("community.general.ini_file") {
+            assert_eq!(full_name(&name), "community.general.ini_file", "{name}");
+        }
     }
 }

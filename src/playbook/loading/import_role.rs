@@ -24,7 +24,7 @@ impl Loading<'_> {
             return Vec::new();
         }
         self.refuse_loop(pairs, "import_role", "include_role");
-        let Some(options) = self.role_options(written, false) else {
+        let Some(options) = self.role_options(written, "import_role") else {
             return Vec::new();
         };
         let own = self.vars(given(pairs, "vars"));

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::super::directives;
 use super::super::keyword::{Keyword, Place};
 use super::super::layer::{Layer, LayerKind};
 use super::super::names;
@@ -169,7 +170,7 @@ impl Loading<'_> {
         if around.handlers {
             self.wrong(&written.name, "`include_role` cannot be a handler");
         }
-        let options = self.role_options(written, true)?;
+        let options = self.role_options(written, "include_role")?;
         let apply = self.apply(written);
         let role = IncludeRole { apply, ..options };
         Some(ActionKind::IncludeRole(Box::new(role)))
@@ -179,31 +180,18 @@ impl Loading<'_> {
     pub(super) fn role_options(
         &mut self,
         written: &Written,
-        takes_apply: bool,
+        directive: &str,
     ) -> Option<IncludeRole> {
-        const OPTIONS: [&str; 9] = [
-            "name",
-            "role",
-            "tasks_from",
-            "vars_from",
-            "defaults_from",
-            "handlers_from",
-            "public",
-            "allow_duplicates",
-            "rolespec_validate",
-        ];
         let action = written.text();
+        let spec = directives::find(directive)?;
         let options = &written.args.options;
         for (key, value) in options {
             let name = key.to_value().to_string();
-            if name == "apply" && takes_apply {
-                continue;
-            }
-            if !OPTIONS.contains(&name.as_str()) {
+            if spec.parameter(&name).is_none() {
                 self.error(
                     Error::content(format!("`{action}` has no option `{name}`"))
                         .at(&key.mark)
-                        .suggest(&name, OPTIONS),
+                        .suggest(&name, spec.names()),
                 );
             } else if name.ends_with("_from") && value.as_str().is_none() {
                 self.wrong(

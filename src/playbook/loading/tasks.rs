@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::super::directives;
 use super::super::keyword::{Keyword, Place};
 use super::super::layer::{Layer, LayerKind, Target, Vars};
 use super::super::names;
@@ -214,14 +215,14 @@ impl Loading<'_> {
     /// Reads the options of `import_tasks` and `include_tasks`: the file.
     pub(super) fn tasks_file(&mut self, written: &Written) -> Option<Node> {
         let name = written.text();
+        let spec = directives::find(names::core_name(&name).unwrap_or_default())?;
         for (key, _) in &written.args.options {
             let option = key.to_value().to_string();
-            let is_include = names::core_name(&name) == Some("include_tasks");
-            if !(option == "file" || option == "apply" && is_include) {
+            if spec.parameter(&option).is_none() {
                 self.error(
                     Error::content(format!("`{name}` has no option `{option}`"))
                         .at(&key.mark)
-                        .suggest(&option, ["file", "apply"]),
+                        .suggest(&option, spec.names()),
                 );
             }
         }
