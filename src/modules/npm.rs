@@ -61,7 +61,7 @@ pub(crate) fn run(machine: &mut Machine, args: NpmArgs) -> ModuleResult {
             let name = args.name.as_deref().unwrap_or_default();
             if let Some((_, version)) = found.installed.iter().find(|(known, _)| known == name) {
                 let back = npm.argv(&["install"], Some(&named(name, Some(version))));
-                npm.act("uninstall", vec![npm.step(back)])?;
+                npm.act("uninstall", vec![npm.step(&back)])?;
                 changed = true;
             }
         }
@@ -219,14 +219,11 @@ impl<'a> Npm<'a> {
     }
 
     /// Returns a step that runs in the packages' directory.
-    fn step(&self, argv: Vec<String>) -> UndoStep {
-        let Some(directory) = &self.directory else {
-            return UndoStep::new(argv);
-        };
-        let directory = directory.display().to_string();
-        let script = r#"cd "$1" && shift && "$@""#;
-        let start = ["sh", "-c", script, "sh", &directory].map(str::to_owned);
-        UndoStep::new(start.into_iter().chain(argv))
+    fn step(&self, argv: &[String]) -> UndoStep {
+        match &self.directory {
+            Some(directory) => tool::step_in(directory, argv),
+            None => tool::step(argv),
+        }
     }
 
     /// Returns what brings back the package's old version, or removes what was not there.
@@ -239,7 +236,7 @@ impl<'a> Npm<'a> {
             Some((name, version)) => self.argv(&["install"], Some(&named(name, Some(version)))),
             None => self.argv(&["uninstall"], Some(name)),
         };
-        vec![self.step(argv)]
+        vec![self.step(&argv)]
     }
 
     fn list(&mut self) -> Result<Found, Failure> {

@@ -1,6 +1,8 @@
 //! The target's own programs, as modules call them: found or named, asked in the C locale, run
 //! with what undoes them.
 
+use std::path::Path;
+
 use crate::machine::{Command, Effect, Machine, Output};
 use crate::transaction::journal::UndoStep;
 
@@ -61,6 +63,19 @@ pub(super) fn act_undone_by<S: AsRef<str>>(
 /// Makes one step of an undoing.
 pub(super) fn step<S: AsRef<str>>(argv: &[S]) -> UndoStep {
     UndoStep::new(words(argv))
+}
+
+/// Makes one step of an undoing that runs in a directory.
+pub(super) fn step_in<S: AsRef<str>>(directory: &Path, argv: &[S]) -> UndoStep {
+    let directory = directory.display().to_string();
+    let script = r#"cd "$1" && shift && "$@""#;
+    let start = ["sh", "-c", script, "sh", &directory].map(str::to_owned);
+    UndoStep::new(start.into_iter().chain(words(argv)))
+}
+
+/// Returns what a program said of its failure.
+pub(super) fn complaint(output: &Output) -> String {
+    output.stderr_text().trim_end().to_owned()
 }
 
 /// Refuses the output of a program that failed, with `msg` and all it said.

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::agent::protocol::Call;
-use crate::machine::{Command, Machine};
-use crate::transaction::journal::{KEEPING, Undo, UndoLog, UndoRecord, UndoStep};
+use crate::machine::{Machine, kept_record, nearest};
+use crate::transaction::journal::{Undo, UndoLog, UndoRecord, UndoStep};
 use crate::transaction::state::{Class, Step};
 
 /// Passes records on and notes what they are about.
@@ -80,45 +80,15 @@ pub(super) fn protect(
 }
 
 fn protect_one(machine: &mut Machine, log: &mut dyn UndoLog, path: &Path) -> Result<(), String> {
-    let quoted = |path: &Path| quoted(&path.to_string_lossy());
-    let exists = machine
-        .symlink_metadata(path)
+    let shelf = log
+        .shelve(nearest(path))
         .map_err(|error| error.to_string())?;
-    let near = path
-        .ancestors()
-        .find(|path| path.exists())
-        .unwrap_or(Path::new("/"));
-    let undo = match (exists, log.shelve(near).map_err(|error| error.to_string())?) {
-        (_, None) => return Ok(()),
-        (None, Some(_)) => format!("rm -rf -- {}", quoted(path)),
-        (Some(_), Some(kept)) => {
-            let whole = kept.clone();
-            let (path, kept) = (quoted(path), quoted(&kept));
-            let copy = Command::shell(format!("cp -a --reflink=auto -- {path} {kept}"));
-            let copied = machine.query(&copy).map_err(|error| error.to_string())?;
-            if !copied.success() {
-                return Err(copied.stderr_text().trim().to_owned());
-            }
-            sync_around(&whole).map_err(|error| error.to_string())?;
-            format!("rm -rf -- {path} && cp -a --reflink=auto -- {kept} {path}")
-        }
+    let Some(shelf) = shelf else {
+        return Ok(());
     };
-    let record = UndoRecord::Effect {
-        what: format!("{KEEPING}{}", path.display()),
-        undo: Undo::Declared(vec![UndoStep::shell(undo)]),
-        redo: None,
-    };
+    let step = machine.kept_whole(path, &shelf)?;
+    let record = kept_record(path, Undo::Declared(vec![step]));
     log.append(record).map_err(|error| error.to_string())
-}
-
-/// Makes a fresh copy durable, whatever it is a copy of.
-fn sync_around(path: &Path) -> std::io::Result<()> {
-    let directory = std::fs::File::open(path.parent().unwrap_or(path))?;
-    Ok(rustix::fs::syncfs(&directory)?)
-}
-
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "'\"'\"'"))
 }
 
 /// The steps that were noted so far.
