@@ -52,6 +52,11 @@ fn blockinfile_is_as_recorded() {
 }
 
 #[test]
+fn modules_of_collections_that_edit_files_are_as_recorded() {
+    compare("collections");
+}
+
+#[test]
 fn command_and_shell_are_as_recorded() {
     compare("command");
 }

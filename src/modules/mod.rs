@@ -5,6 +5,8 @@
 
 mod acl;
 mod alternatives;
+mod apache2_module;
+mod apk;
 mod apt;
 mod apt_key;
 mod apt_repository;
@@ -15,14 +17,19 @@ mod async_status;
 mod at;
 mod authorized_key;
 mod blockinfile;
+mod bundler;
 mod capabilities;
 mod command;
+mod composer;
 mod copy;
 mod cron;
 mod deb822_repository;
 mod debconf;
+mod deploy_helper;
+mod django_manage;
 mod dnf;
 mod docker;
+mod dpkg_divert;
 mod dpkg_selections;
 mod edit;
 mod encoding;
@@ -35,6 +42,7 @@ mod find;
 mod firewalld;
 mod foresight;
 mod fragments;
+mod gem;
 mod get_url;
 mod getent;
 mod git;
@@ -47,13 +55,16 @@ mod http;
 mod ini_file;
 mod init_scripts;
 mod invocation;
+mod ipify_facts;
 mod iptables;
 mod known_hosts;
 mod lineinfile;
 mod lines;
 mod locale_gen;
+mod mail;
 mod make;
 mod modprobe;
+mod monit;
 mod mount;
 mod mount_facts;
 mod npm;
@@ -62,10 +73,14 @@ mod os_error;
 mod outcome;
 mod package;
 mod package_facts;
+mod pacman;
+mod pam_limits;
 mod path_info;
 mod ping;
 mod pip;
+mod pip_package_info;
 mod postgresql;
+mod rabbitmq_plugin;
 mod replace;
 mod reversal;
 mod rpm_key;
@@ -73,6 +88,7 @@ mod script;
 mod seboolean;
 mod sefcontext;
 mod selinux;
+mod selinux_permissive;
 mod seport;
 mod service;
 mod service_facts;
@@ -81,6 +97,7 @@ mod slurp;
 mod snap;
 mod stat;
 mod subversion;
+mod sudoers;
 mod supervisorctl;
 pub(crate) mod synchronize;
 mod sysctl;
@@ -96,6 +113,8 @@ mod unarchive;
 mod uri;
 mod user;
 mod wait_for;
+mod wakeonlan;
+mod yarn;
 mod yum_repository;
 
 use crate::arguments::ArgumentSpec;
@@ -157,6 +176,8 @@ const MODULES: &[Module] = &[
     module!(async_status, AsyncStatusArgs),
     module!(blockinfile, BlockinfileArgs),
     module!(command, CommandArgs),
+    module!(docker, DockerComposeV2Args, run_compose),
+    module!(docker, DockerComposeV2PullArgs, run_compose_pull),
     module!(docker, DockerContainerArgs, run_container),
     module!(docker, DockerContainerInfoArgs, run_container_info),
     module!(docker, DockerHostInfoArgs, run_host_info),
@@ -168,25 +189,44 @@ const MODULES: &[Module] = &[
     module!(docker, DockerVolumeArgs, run_volume),
     module!(docker, DockerVolumeInfoArgs, run_volume_info),
     module!(alternatives, AlternativesArgs),
+    module!(apache2_module, Apache2ModuleArgs),
+    module!(apk, ApkArgs),
     module!(archiving, ArchiveArgs),
+    module!(bundler, BundlerArgs),
     module!(capabilities, CapabilitiesArgs),
+    module!(composer, ComposerArgs),
+    module!(deploy_helper, DeployHelperArgs),
+    module!(django_manage, DjangoManageArgs),
+    module!(dpkg_divert, DpkgDivertArgs),
+    module!(gem, GemArgs),
     module!(git_config, GitConfigArgs),
     module!(htpasswd, HtpasswdArgs),
     module!(ini_file, IniFileArgs),
+    module!(ipify_facts, IpifyFactsArgs),
     module!(locale_gen, LocaleGenArgs),
+    module!(mail, MailArgs),
     module!(make, MakeArgs),
     module!(modprobe, ModprobeArgs),
+    module!(monit, MonitArgs),
     module!(npm, NpmArgs),
+    module!(pacman, PacmanArgs),
+    module!(pam_limits, PamLimitsArgs),
+    module!(pip_package_info, PipPackageInfoArgs),
     module!(sefcontext, SefcontextArgs),
+    module!(selinux_permissive, SelinuxPermissiveArgs),
     module!(seport, SeportArgs),
     module!(snap, SnapArgs),
+    module!(sudoers, SudoersArgs),
     module!(supervisorctl, SupervisorctlArgs),
     module!(timezone, TimezoneArgs),
     module!(ufw, UfwArgs),
+    module!(wakeonlan, WakeonlanArgs),
+    module!(yarn, YarnArgs),
     module!(postgresql, PostgresqlDbArgs, run_database),
     module!(postgresql, PostgresqlExtArgs, run_extension),
     module!(postgresql, PostgresqlSchemaArgs, run_schema),
     module!(postgresql, PostgresqlUserArgs, run_role),
+    module!(rabbitmq_plugin, RabbitmqPluginArgs),
     module!(copy, CopyArgs),
     module!(cron, CronArgs),
     module!(deb822_repository, Deb822RepositoryArgs),

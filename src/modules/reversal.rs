@@ -32,8 +32,12 @@ const SELINUX: &str = "the recorded setting is made again with the tool that cha
 
 const DOCKER: &str = "what it made is removed, what it changed gets its old settings; what it \
                       removed can be brought back by nobody";
+const COMPOSE: &str = "a project that was not there goes down, one that was comes up again from its \
+                       old files; pulled images stay, removed volumes can be brought back by nobody";
 const PROGRAMS: &str = "what it installed is removed, what it replaced or removed gets its old \
                         version from where it came from";
+
+const SENT: &str = "what was sent stays sent; on the host there is nothing to undo";
 
 const POSTGRES: &str = "what it made is dropped, what it changed gets its old settings; what it \
                         dropped can be brought back by nobody";
@@ -48,6 +52,16 @@ const REVERSALS: &[(&str, Reversal)] = &[
         "alternatives",
         Compensated("the old selection is made again"),
     ),
+    (
+        "apache2_module",
+        Compensated("the links to the modules come back"),
+    ),
+    (
+        "apk",
+        Compensated(
+            "what it installed is removed, what it removed or replaced is installed again in the version the repositories have, or the old one where they have it",
+        ),
+    ),
     ("apt", Compensated(PACKAGES)),
     (
         "apt_key",
@@ -60,11 +74,13 @@ const REVERSALS: &[(&str, Reversal)] = &[
     ("at", Compensated("the job is removed, or planned again")),
     ("authorized_key", Exact(FILES)),
     ("blockinfile", Exact(FILES)),
+    ("bundler", Asked(COMMANDS)),
     (
         "capabilities",
         Compensated("the old capabilities are set again"),
     ),
     ("command", Asked(COMMANDS)),
+    ("composer", Asked(COMMANDS)),
     ("copy", Exact(FILES)),
     (
         "cron",
@@ -75,8 +91,12 @@ const REVERSALS: &[(&str, Reversal)] = &[
         "debconf",
         Compensated("the old answer is set again, but a password's: nobody can"),
     ),
+    ("deploy_helper", Exact(FILES)),
+    ("django_manage", Asked(COMMANDS)),
     ("dnf", Compensated(PACKAGES)),
     ("dnf5", Compensated(PACKAGES)),
+    ("docker_compose_v2", Compensated(COMPOSE)),
+    ("docker_compose_v2_pull", Compensated(COMPOSE)),
     ("docker_container", Compensated(DOCKER)),
     ("docker_container_info", Nothing),
     ("docker_host_info", Nothing),
@@ -88,6 +108,10 @@ const REVERSALS: &[(&str, Reversal)] = &[
     ("docker_volume", Compensated(DOCKER)),
     ("docker_volume_info", Nothing),
     (
+        "dpkg_divert",
+        Compensated("the diversion is removed, or made again"),
+    ),
+    (
         "dpkg_selections",
         Compensated("the old selection is made again"),
     ),
@@ -97,6 +121,12 @@ const REVERSALS: &[(&str, Reversal)] = &[
     (
         "firewalld",
         Compensated("the rule is removed, or added again"),
+    ),
+    (
+        "gem",
+        Compensated(
+            "the gem is removed, not what it needed, or installed again in its old version",
+        ),
     ),
     ("get_url", Exact(FILES)),
     ("getent", Nothing),
@@ -111,6 +141,7 @@ const REVERSALS: &[(&str, Reversal)] = &[
     ("hostname", Compensated("the old name is set again")),
     ("htpasswd", Exact(FILES)),
     ("ini_file", Exact(FILES)),
+    ("ipify_facts", Nothing),
     (
         "iptables",
         Compensated(
@@ -123,10 +154,15 @@ const REVERSALS: &[(&str, Reversal)] = &[
         "locale_gen",
         Exact("the old list comes back and the locales are generated again"),
     ),
+    ("mail", Compensated(SENT)),
     ("make", Asked(COMMANDS)),
     (
         "modprobe",
         Compensated("the kernel module is unloaded, or loaded again"),
+    ),
+    (
+        "monit",
+        Compensated("started and stopped, watched and left alone the other way round"),
     ),
     (
         "mount",
@@ -136,12 +172,24 @@ const REVERSALS: &[(&str, Reversal)] = &[
     ("npm", Compensated(PROGRAMS)),
     ("package", Compensated(PACKAGES)),
     ("package_facts", Nothing),
+    (
+        "pacman",
+        Compensated(
+            "what it installed is removed, what it replaced or removed is installed again from pacman's cache",
+        ),
+    ),
+    ("pam_limits", Exact(FILES)),
     ("ping", Nothing),
     ("pip", Compensated(PROGRAMS)),
+    ("pip_package_info", Nothing),
     ("postgresql_db", Compensated(POSTGRES)),
     ("postgresql_ext", Compensated(POSTGRES)),
     ("postgresql_schema", Compensated(POSTGRES)),
     ("postgresql_user", Compensated(POSTGRES)),
+    (
+        "rabbitmq_plugin",
+        Compensated("the plugin is disabled, or enabled again"),
+    ),
     ("replace", Exact(FILES)),
     (
         "rpm_key",
@@ -154,6 +202,7 @@ const REVERSALS: &[(&str, Reversal)] = &[
         "selinux",
         Compensated("the file comes back, and the old mode is set again"),
     ),
+    ("selinux_permissive", Compensated(SELINUX)),
     ("seport", Compensated(SELINUX)),
     ("service", Compensated(SERVICES)),
     ("service_facts", Nothing),
@@ -166,6 +215,7 @@ const REVERSALS: &[(&str, Reversal)] = &[
         "subversion",
         Compensated("the old revision is checked out; over a directory that was there nobody can"),
     ),
+    ("sudoers", Exact(FILES)),
     (
         "supervisorctl",
         Compensated("started and stopped the other way round"),
@@ -194,6 +244,13 @@ const REVERSALS: &[(&str, Reversal)] = &[
     ),
     ("user", Compensated(ACCOUNTS)),
     ("wait_for", Nothing),
+    ("wakeonlan", Compensated(SENT)),
+    (
+        "yarn",
+        Compensated(
+            "the project's packages come back as they were; one for the whole target is removed, or added again",
+        ),
+    ),
     ("yum_repository", Exact(FILES)),
 ];
 

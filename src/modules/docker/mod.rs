@@ -1,7 +1,9 @@
-//! The modules that talk to Docker's daemon through its socket; no client is needed on the target.
+//! The modules that talk to Docker's daemon through its socket; no client is needed on the target
+//! but by `docker_compose_v2`.
 //!
 //! What undoes a change are commands of `docker`, for whoever runs containers has that too.
 
+mod compose;
 mod container;
 mod daemon;
 mod image;
@@ -14,6 +16,9 @@ mod values;
 mod volume;
 mod wanted;
 
+pub(super) use compose::{
+    DockerComposeV2Args, DockerComposeV2PullArgs, run_compose, run_compose_pull,
+};
 pub(super) use container::{DockerContainerArgs, run_container};
 pub(super) use image::{DockerImageArgs, run_image};
 pub(super) use inspect::{
