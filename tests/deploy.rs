@@ -83,11 +83,7 @@ impl Fleet {
     /// Deploys the release, which must end with `status`.
     fn deploy(&self, release: &str, more: &[&str], status: i32) -> Ended {
         let release = format!("release={release}");
-        let words = [
-            &["deploy", "release.yml", "--lease", "10", "-e", &release],
-            more,
-        ]
-        .concat();
+        let words = [&["deploy", "release.yml", "-e", &release], more].concat();
         let ended = self.run(&words);
         assert_eq!(ended.status, Some(status), "{ended}");
         ended
@@ -303,7 +299,7 @@ struct Standing {
 }
 
 impl Standing {
-    fn new(fleet: &Fleet, release: &str) -> Self {
+    fn new(fleet: &Fleet, release: &str, lease: &str) -> Self {
         let gate = fleet.path("gate");
         let gate_variable = format!("gate={}", gate.display());
         let release_variable = format!("release={release}");
@@ -312,7 +308,7 @@ impl Standing {
                 "deploy",
                 "release.yml",
                 "--lease",
-                "4",
+                lease,
                 "-e",
                 &release_variable,
                 "-e",
@@ -351,7 +347,7 @@ fn a_killed_runner_leaves_hosts_that_put_themselves_back_and_say_so() {
     let fleet = released();
     fleet.deploy("1", &[], 0);
     let before = fleet.trees();
-    let standing = Standing::new(&fleet, "2");
+    let standing = Standing::new(&fleet, "2", "4");
     assert_ne!(fleet.trees(), before);
     standing.signal(rustix::process::Signal::KILL);
     standing.end();
@@ -378,7 +374,7 @@ fn an_interrupted_deploy_ends_with_the_signals_code_and_every_host_as_before() {
         let fleet = released();
         fleet.deploy("1", &[], 0);
         let before = fleet.trees();
-        let standing = Standing::new(&fleet, "2");
+        let standing = Standing::new(&fleet, "2", "60");
         standing.signal(signal);
         standing.signal(signal);
         let (status, rest) = standing.end();
@@ -395,7 +391,7 @@ fn an_interrupted_deploy_ends_with_the_signals_code_and_every_host_as_before() {
 #[test]
 fn a_second_deploy_waits_for_the_first_and_one_that_will_not_wait_says_who_holds_the_lock() {
     let fleet = released();
-    let first = Standing::new(&fleet, "1");
+    let first = Standing::new(&fleet, "1", "60");
     let ended = fleet.run(&["deploy", "release.yml", "-e", "release=2", "--no-wait"]);
     assert_eq!(ended.status, Some(1), "{ended}");
     assert!(

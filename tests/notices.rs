@@ -89,8 +89,9 @@ fn words<'a>(marker: &'a str, more: &[&'a str]) -> Vec<&'a str> {
 fn a_failed_deploy_is_told_with_its_cause_to_everybody_and_retried_where_the_answer_is_500() {
     let fleet = fleet();
     let (hook, gateway) = (Server::new(&[500]), Server::new(&[]));
+    let marker = format!("marker={}", fleet.path("marker").display());
     let words = words(
-        "marker=/nonexistent",
+        &marker,
         &[
             "--application",
             "shop",
