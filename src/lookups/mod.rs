@@ -23,9 +23,11 @@ use crate::template::{LookupCall, LookupError, PathState, Services};
 use crate::value::{Map, Value};
 use crate::vault::{self, Secrets};
 
-/// The short names of all lookups.
+/// The names of all lookups.
 pub const NAMES: &[&str] = &[
     "cartesian",
+    "community.general.cartesian",
+    "community.general.flattened",
     "config",
     "csvfile",
     "dict",
@@ -159,7 +161,9 @@ impl<'a> Options<'a> {
 }
 
 impl Services for World {
-    fn lookup(&self, call: LookupCall<'_>) -> Found {
+    fn lookup(&self, mut call: LookupCall<'_>) -> Found {
+        // Those that moved to a collection go by both names.
+        call.name = call.name.trim_start_matches("community.general.");
         match call.name {
             "items" | "list" | "dict" | "nested" | "cartesian" | "together" | "subelements"
             | "indexed_items" | "flattened" | "random_choice" => collections::lookup(&call),
@@ -376,6 +380,19 @@ mod tests {
                 .render("{{ lookup('file', '{{ name }}.txt', errors='ignore', wantlist=true) }}"),
             "[]"
         );
+    }
+
+    #[test]
+    fn lookups_that_moved_to_a_collection_go_by_both_names() {
+        let fixture = Fixture::new(&[]);
+        for name in ["flattened", "community.general.flattened"] {
+            let text = format!("{{{{ query('{name}', [[1, [2]], 3]) }}}}");
+            assert_eq!(fixture.render(&text), "[1, 2, 3]");
+        }
+        for name in ["cartesian", "community.general.cartesian"] {
+            let text = format!("{{{{ query('{name}', [1], [2]) }}}}");
+            assert_eq!(fixture.render(&text), "[[1, 2]]");
+        }
     }
 
     #[test]
