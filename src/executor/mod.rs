@@ -24,6 +24,7 @@ mod options;
 mod plan;
 mod prompt;
 mod prompts;
+mod reach;
 mod recap;
 mod render;
 mod session;

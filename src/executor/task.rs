@@ -10,6 +10,7 @@ use super::actions::{self, ActionContext, Answer, Prepared};
 use super::execution::{Delegation, Effect, Execution, Include, Outcome};
 use super::failure::Failure;
 use super::looping::{Items, LoopVariables};
+use super::reach::Reach;
 use super::render::Renderer;
 use super::settings::Settings;
 use super::world::{Job, Overlay};
@@ -89,10 +90,15 @@ async fn run_items(job: &Job, items: &Items, overlay: &mut Overlay) -> Outcome {
 }
 
 fn with_scope<T>(job: &Job, overlay: &Overlay, read: impl FnOnce(&Renderer<'_>) -> T) -> T {
-    let scope = Layers::new([overlay as &dyn Scope, &*job.scope]);
+    let known = Layers::new([overlay as &dyn Scope, &*job.scope]);
+    let reach = Reach {
+        job,
+        host: &job.host,
+        variables: &known,
+    };
     read(&Renderer {
         engine: &job.engine,
-        scope: &scope,
+        scope: &Layers::new([&known as &dyn Scope, &reach]),
     })
 }
 
@@ -236,6 +242,16 @@ struct Place<'a> {
     target_scope: &'a dyn Scope,
 }
 
+impl Place<'_> {
+    fn reach<'a>(&'a self, job: &'a Job, variables: &'a dyn Scope) -> Reach<'a> {
+        Reach {
+            job,
+            host: self.target,
+            variables,
+        }
+    }
+}
+
 async fn attempts(
     job: &Job,
     overlay: &mut Overlay,
@@ -289,8 +305,10 @@ fn in_context<T>(
     place: &Place<'_>,
     use_context: impl FnOnce(&ActionContext<'_>) -> T,
 ) -> T {
-    let scope = Layers::new([overlay as &dyn Scope, &*job.scope]);
+    let known = Layers::new([overlay as &dyn Scope, &*job.scope]);
     let target_scope = Layers::new([overlay as &dyn Scope, place.target_scope]);
+    let reach = place.reach(job, &target_scope);
+    let scope = Layers::new([&known as &dyn Scope, &reach]);
     use_context(&context(job, settings, place, &scope, &target_scope))
 }
 
@@ -322,8 +340,10 @@ async fn act(
     place: &Place<'_>,
     prepared: &Prepared,
 ) -> Result<Answer, Failure> {
-    let scope = Layers::new([overlay as &dyn Scope, &*job.scope]);
+    let known = Layers::new([overlay as &dyn Scope, &*job.scope]);
     let target_scope = Layers::new([overlay as &dyn Scope, place.target_scope]);
+    let reach = place.reach(job, &target_scope);
+    let scope = Layers::new([&known as &dyn Scope, &reach]);
     let mut context = context(job, settings, place, &scope, &target_scope);
     let acting = actions::run(&mut context, prepared);
     let Some(seconds) = settings.timeout else {
