@@ -77,11 +77,6 @@ const ABSENT: &[(&str, &str, &str)] = &[
     ("become", "runas", "there is no Windows here"),
     ("callback", "junit", "`--output json` tells every event"),
     ("callback", "tree", "`--output json` tells every event"),
-    (
-        "module",
-        "validate_argument_spec",
-        "a role's `argument_specs` are read, but nothing is checked against them",
-    ),
     ("connection", "psrp", "there is no Windows here"),
     ("connection", "winrm", "there is no Windows here"),
     ("shell", "cmd", "there is no Windows here"),

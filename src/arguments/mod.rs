@@ -4,11 +4,14 @@
 //! choices, exclusive options), their messages, and the tables that documentation and editors
 //! read. Pure: knows no module, no host and no template.
 
+pub(crate) mod size;
 mod soft;
 mod specification;
+mod validation;
 
 pub use soft::{Argument, Mode, OptionType};
 pub use specification::{ArgumentSpec, Arguments, Parameter, Problem, RequiredIf};
+pub use validation::validate;
 
 /// The options shared by every module that leaves a file behind (`add_file_common_args`).
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -314,7 +317,7 @@ mod tests {
             (
                 r#"{"path":"/x","count":"many"}"#,
                 "argument 'count' is of type str and we were unable to convert to int: \
-                 \"many\" cannot be converted to an int",
+                 \"'many'\" cannot be converted to an int",
             ),
             (
                 r#"{"path":"/x","regexp":"a","line":"b"}"#,

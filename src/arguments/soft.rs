@@ -22,6 +22,12 @@ pub enum OptionType {
 }
 
 impl OptionType {
+    /// All names of types, those included that only a role's specification uses.
+    pub(super) const NAMES: [&'static str; 12] = [
+        "str", "bool", "int", "float", "path", "list", "dict", "raw", "json", "jsonarg", "bytes",
+        "bits",
+    ];
+
     /// Ansible's name of the type: `str`, `bool` …
     pub const fn name(self) -> &'static str {
         match self {
@@ -63,9 +69,12 @@ impl Argument for bool {
     const TYPE: OptionType = OptionType::Boolean;
 
     fn convert(value: &Value) -> Result<Self, String> {
-        value
-            .to_soft_bool()
-            .ok_or_else(|| format!("The value {} is not a valid boolean.", repr(value)))
+        value.to_soft_bool().ok_or_else(|| match value {
+            Value::List(_) | Value::Map(_) | Value::Null => {
+                format!("{} cannot be converted to a bool", python_class(value))
+            }
+            _ => format!("The value '{value}' is not a valid boolean."),
+        })
     }
 }
 
@@ -76,17 +85,15 @@ impl Argument for i64 {
         let number = match value {
             Value::Int(number) => i64::try_from(*number).ok(),
             Value::Bool(flag) => Some(Self::from(*flag)),
-            Value::String(text) => text.trim().replace('_', "").parse().ok(),
-            #[expect(
-                clippy::cast_possible_truncation,
-                reason = "integral and checked in range"
-            )]
-            Value::Float(number) if number.fract() == 0.0 && number.abs() < 9e15 => {
-                Some(*number as Self)
+            Value::String(text) => {
+                let text = text.trim().replace('_', "");
+                let decimal = || text.parse().ok().and_then(integral);
+                text.parse().ok().or_else(decimal)
             }
+            Value::Float(number) => integral(*number),
             _ => None,
         };
-        number.ok_or_else(|| cannot_convert(value, "an int"))
+        number.ok_or_else(|| no_integer(value))
     }
 }
 
@@ -101,10 +108,11 @@ impl Argument for f64 {
             )]
             Value::Int(number) => Some(*number as Self),
             Value::Float(number) => Some(*number),
+            Value::Bool(flag) => Some(Self::from(u8::from(*flag))),
             Value::String(text) => text.trim().parse().ok(),
             _ => None,
         };
-        number.ok_or_else(|| cannot_convert(value, "a float"))
+        number.ok_or_else(|| format!("{} cannot be converted to a float", python_class(value)))
     }
 }
 
@@ -134,7 +142,7 @@ impl Argument for Map {
             Value::String(text) => dictionary_from_text(text),
             _ => Err(format!(
                 "{} cannot be converted to a dict",
-                type_phrase(value)
+                python_class(value)
             )),
         }
     }
@@ -156,7 +164,7 @@ impl<T: Argument> Argument for Vec<T> {
             }
             _ => Err(format!(
                 "{} cannot be converted to a list",
-                type_phrase(value)
+                python_class(value)
             )),
         }
     }
@@ -210,14 +218,21 @@ impl Argument for Mode {
     }
 }
 
-fn cannot_convert(value: &Value, to: &str) -> String {
-    match value {
-        Value::String(text) => format!("\"{text}\" cannot be converted to {to}"),
-        _ => format!("{} cannot be converted to {to}", type_phrase(value)),
-    }
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "integral and checked in range"
+)]
+fn integral(number: f64) -> Option<i64> {
+    (number.fract() == 0.0 && number.abs() < 9e15).then_some(number as i64)
 }
 
-fn type_phrase(value: &Value) -> String {
+/// Returns what is said of a value that is no integer.
+pub(super) fn no_integer(value: &Value) -> String {
+    format!("\"{}\" cannot be converted to an int", repr(value))
+}
+
+/// Returns the class of a value as Python prints it.
+pub(super) fn python_class(value: &Value) -> String {
     format!("<class '{}'>", value.python_type())
 }
 
@@ -229,11 +244,14 @@ fn dictionary_from_text(text: &str) -> Result<Map, String> {
             _ => Err("unable to evaluate string as dictionary".into()),
         };
     }
+    if !text.contains('=') {
+        return Err("dictionary requested, could not parse JSON or key=value".into());
+    }
     let mut map = Map::new();
     for field in split_fields(text) {
         let (key, value) = field
             .split_once('=')
-            .ok_or("dictionary requested, could not parse JSON or key=value")?;
+            .ok_or("unable to evaluate string in the \"key=value\" format as dictionary")?;
         map.insert(key.trim().into(), value.into());
     }
     Ok(map)

@@ -253,5 +253,6 @@ fn role_request(name: &str, options: &Map) -> RoleRequest {
         handlers_from: text("handlers_from"),
         public: flag("public"),
         allow_duplicates: flag("allow_duplicates"),
+        rolespec_validate: flag("rolespec_validate"),
     }
 }

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::layer::Vars;
-use crate::node::Node;
 
 /// One use of a role.
 #[derive(Debug)]
@@ -31,8 +30,6 @@ pub struct Role {
     pub public: bool,
     /// Brought in by `import_role` or `include_role`.
     pub from_include: bool,
-    /// The `argument_specs` of the role, when it declares them.
-    pub argument_specs: Option<Node>,
     /// Equal for two uses that Ansible takes for the same run of a role: a role that completed
     /// on a host is skipped there the next time, unless `allow_duplicates`.
     pub identity: Arc<str>,

@@ -22,6 +22,7 @@ mod reboot;
 mod set_stats;
 mod synchronize;
 mod transfer;
+mod validate_argument_spec;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -163,6 +164,11 @@ static ACTIONS: &[ActionEntry] = &[
     action!("setup", facts::setup),
     action!("template", &transfer::TEMPLATE, transfer::template),
     action!("unarchive", transfer::unarchive),
+    action!(
+        "validate_argument_spec",
+        &validate_argument_spec::OPTIONS,
+        validate_argument_spec::run
+    ),
     action!(
         "wait_for_connection",
         &connection::WaitArgs::SPEC,

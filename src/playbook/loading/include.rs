@@ -73,6 +73,7 @@ pub struct RoleRequest {
     pub handlers_from: Option<String>,
     pub public: Option<bool>,
     pub allow_duplicates: Option<bool>,
+    pub rolespec_validate: Option<bool>,
 }
 
 /// What an `include_role` brought.
@@ -162,6 +163,9 @@ fn rendered(
         vars_from: name(written.vars_from, &request.vars_from),
         defaults_from: name(written.defaults_from, &request.defaults_from),
         handlers_from: name(written.handlers_from, &request.handlers_from),
+        rolespec_validate: request
+            .rolespec_validate
+            .map(|flag| Node::new(mark.clone(), Kind::Bool(flag))),
         ..bare(written.name)
     };
     Request {

@@ -10,6 +10,7 @@ use super::super::role::Role;
 use super::super::search;
 use super::super::task::{IncludeRole, Task};
 use super::action::collections;
+use super::metadata::is_validated;
 use super::{Around, Loading, given};
 use crate::error::Error;
 use crate::node::{Kind, Node};
@@ -23,6 +24,8 @@ pub(super) struct Found {
     dependencies: Vec<Found>,
     tasks_from: Option<Node>,
     handlers_from: Option<Node>,
+    /// The task that checks the role's arguments before all others.
+    validation: Option<Node>,
     mark: Mark,
 }
 
@@ -232,8 +235,15 @@ impl Loading<'_> {
                 .unwrap_or(metadata.allow_duplicates),
             public: request.public,
             from_include: request.include.is_some(),
-            argument_specs: metadata.argument_specs,
             identity,
+        };
+        let validation = match &metadata.argument_specs {
+            Some(specs) if is_validated(request.include.as_ref()) => {
+                let from = request.include.as_ref();
+                let from = from.and_then(|include| include.tasks_from.as_ref());
+                self.validation(specs, &role, from)
+            }
+            _ => None,
         };
         Some(Found {
             role: Arc::new(role),
@@ -244,6 +254,7 @@ impl Loading<'_> {
                 .as_ref()
                 .and_then(|role| role.tasks_from.clone()),
             handlers_from: request.include.and_then(|role| role.handlers_from),
+            validation,
             mark: request.mark,
         })
     }
@@ -314,6 +325,10 @@ impl Loading<'_> {
             handlers.extend(more_handlers);
         }
         let path = &found.role.path;
+        if let Some(task) = &found.validation {
+            let list = Kind::List(Arc::new(vec![task.clone()]));
+            items.extend(self.items(&Node::new(task.mark.clone(), list), inner));
+        }
         self.deeper(&found.mark, |loading| {
             for list in
                 loading.role_files(path, "tasks", found.tasks_from.as_ref(), false, &found.mark)

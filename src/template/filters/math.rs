@@ -9,6 +9,7 @@ use super::super::runtime::{Evaluated, Val};
 use super::super::syntax::Place;
 use super::values::parse_float;
 use super::{Filter, data, running};
+use crate::arguments::size;
 use crate::value::Value;
 
 pub(super) const FILTERS: &[Filter] = &[
@@ -111,18 +112,6 @@ fn half_even(float: f64, precision: usize) -> f64 {
     format!("{float:.precision$}").parse().unwrap_or(float)
 }
 
-const UNITS: [(char, f64); 9] = [
-    ('Y', 1_208_925_819_614_629_174_706_176.0),
-    ('Z', 1_180_591_620_717_411_303_424.0),
-    ('E', 1_152_921_504_606_846_976.0),
-    ('P', 1_125_899_906_842_624.0),
-    ('T', 1_099_511_627_776.0),
-    ('G', 1_073_741_824.0),
-    ('M', 1_048_576.0),
-    ('K', 1024.0),
-    ('B', 1.0),
-];
-
 fn human_readable(call: &Call<'_>) -> Result<Value, String> {
     let size = match &call.input {
         Value::String(_) => {
@@ -132,7 +121,7 @@ fn human_readable(call: &Call<'_>) -> Result<Value, String> {
     };
     let base = if call.flag(0, false) { "bits" } else { "Bytes" };
     let wanted = call.text_at(1).map(|unit| unit.to_uppercase());
-    let (suffix, limit) = UNITS
+    let (suffix, limit) = size::UNITS
         .iter()
         .find(|(suffix, limit)| match &wanted {
             None => size >= *limit,
@@ -151,54 +140,10 @@ fn human_readable(call: &Call<'_>) -> Result<Value, String> {
 }
 
 fn human_to_bytes(call: &Call<'_>) -> Result<Value, String> {
-    let text = call.text();
-    let refuse = || "human_to_bytes() can't interpret the input".to_owned();
-    let digits = text
-        .find(|c: char| !(c.is_ascii_digit() || c == '.'))
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let number: f64 = number.parse().map_err(|_| refuse())?;
-    let unit = unit.trim();
-    if !unit.chars().all(|c| c.is_ascii_alphabetic()) {
-        return Err(refuse());
-    }
-    let unit = match (unit, call.text_at(0)) {
-        ("", Some(default)) => default,
-        (unit, _) => unit.to_owned(),
-    };
-    let Some(first) = unit.chars().next() else {
-        return Ok(super::super::format::truncate(number.round_ties_even()).into());
-    };
-    let range = first.to_ascii_uppercase();
-    let limit = UNITS
-        .iter()
-        .find(|(suffix, _)| *suffix == range)
-        .map(|(_, limit)| *limit)
-        .ok_or_else(refuse)?;
-    let is_bits = call.flag(1, false);
-    if unit.len() > 1 {
-        let long = match range {
-            'B' => "",
-            'K' => "kilo",
-            'M' => "mega",
-            'G' => "giga",
-            'T' => "tera",
-            'P' => "peta",
-            'E' => "exa",
-            'Z' => "zeta",
-            _ => "yotta",
-        };
-        let (word, letter) = if is_bits { ("bit", 'b') } else { ("byte", 'B') };
-        let short = if range == 'B' {
-            letter.to_string()
-        } else {
-            format!("{range}{letter}")
-        };
-        if unit.to_lowercase() != format!("{long}{word}") && unit != short {
-            return Err(refuse());
-        }
-    }
-    Ok(super::super::format::truncate((number * limit).round_ties_even()).into())
+    let unit = call.text_at(0);
+    size::parse(&call.text(), unit.as_deref(), call.flag(1, false))
+        .map(Value::from)
+        .ok_or_else(|| "human_to_bytes() can't interpret the input".to_owned())
 }
 
 fn generator(frame: &Frame<'_>, seed: Option<&Val>) -> Evaluated<Generator> {
