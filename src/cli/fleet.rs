@@ -88,6 +88,7 @@ fn command<'a>(
         forks: None,
         layout: Layout::Default,
         plan: false,
+        retry: None,
     }
 }
 

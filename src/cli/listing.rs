@@ -130,11 +130,11 @@ impl Lister<'_> {
             return;
         }
         tags.sort();
-        let name = task.name.as_ref().unwrap_or(&task.action.written);
-        let name = self.text(play, name);
-        let title = match task.role() {
-            Some(role) => format!("{} : {name}", role.name),
-            None => name,
+        // A role is named only beside a name that was written.
+        let title = match (&task.name, task.role()) {
+            (Some(name), Some(role)) => format!("{} : {}", role.name, self.text(play, name)),
+            (Some(name), None) => self.text(play, name),
+            (None, _) => self.text(play, &task.action.written),
         };
         writeln!(lines, "      {title}\tTAGS: [{}]", tags.join(", "))
             .expect("writing to a string cannot fail");

@@ -23,7 +23,7 @@ use crate::error::{
     EXIT_ERROR, EXIT_FAILED_HOSTS, EXIT_IN_DOUBT, EXIT_INTERRUPTED, EXIT_OK, EXIT_ROLLED_BACK,
     EXIT_SIGHUP, EXIT_SIGINT, EXIT_SIGTERM, EXIT_STUCK, EXIT_UNREACHABLE_HOSTS, Error, Result,
 };
-use crate::event::{Event, TransactionEnd};
+use crate::event::{Event, HostStats, TransactionEnd};
 use crate::executor::{
     self, BecomeDefaults, Cancellation, ConnectionDefaults, Fleet, Gathering, Run, RunOptions,
     RunOutcome, TransactionOptions,
@@ -70,7 +70,10 @@ pub(super) fn run_as(
     prepared: &Preparation,
     transactional: &Transactional,
 ) -> Result<Ran, Vec<Error>> {
-    let tags = Tags::new(&args.tags, &args.skip_tags, &prepared.config);
+    let mut tags = Tags::new(&args.tags, &args.skip_tags, &prepared.config);
+    if args.list_tags && args.tags.is_empty() && args.skip_tags.is_empty() {
+        tags.only = vec!["all".into(), "never".into()];
+    }
     let files = Arc::clone(&prepared.files) as Arc<dyn Files + Send + Sync>;
     let command = CommandOptions {
         task: &args.task,
@@ -80,6 +83,7 @@ pub(super) fn run_as(
         forks: args.hosts.forks,
         layout: Layout::from_config(&prepared.config).map_err(|error| vec![error])?,
         plan: args.task.check && matches!(transactional, Transactional::Deploy(..)),
+        retry: retry_file(&prepared.config, &args.playbooks[0]),
     };
     let job = Job {
         prepared,
@@ -118,9 +122,6 @@ pub(super) fn run_as(
             Transactional::Deploy(options, _) => options.clone(),
         };
     })?;
-    if let Some(path) = retry_file(&prepared.config, &args.playbooks[0]) {
-        write_retry_file(&path, &outcome.run).map_err(|error| vec![error])?;
-    }
     Ok(Ran {
         code: exit_code(&outcome),
         is_ended: outcome.signal.is_some() || outcome.run.cancelled,
@@ -496,6 +497,8 @@ pub(super) struct CommandOptions<'a> {
     pub(super) layout: Layout,
     /// What would change is shown as a plan.
     pub(super) plan: bool,
+    /// Where the hosts that failed are written.
+    pub(super) retry: Option<PathBuf>,
 }
 
 impl CommandOptions<'_> {
@@ -665,6 +668,7 @@ impl CommandOptions<'_> {
             ));
             let (events, happened) = mpsc::unbounded_channel();
             let run = make_run(prepared, parts, events, cancel);
+            let show = |event| pass_on(event, &show, self.retry.as_deref());
             let outcome = Box::pin(follow(executor::run(run, playbooks), happened, &show)).await;
             signals.abort();
             outcome
@@ -769,25 +773,32 @@ fn make_run<'c>(
 async fn follow(
     run: impl Future<Output = RunOutcome>,
     mut happened: mpsc::UnboundedReceiver<Event>,
-    show: &Sender<Event>,
+    show: &impl Fn(Event),
 ) -> RunOutcome {
     let mut run = std::pin::pin!(run);
     let outcome = loop {
         tokio::select! {
             biased;
-            Some(event) = happened.recv() => pass_on(event, show),
+            Some(event) = happened.recv() => show(event),
             outcome = &mut run => break outcome,
         }
     };
     while let Ok(event) = happened.try_recv() {
-        pass_on(event, show);
+        show(event);
     }
     outcome
 }
 
-fn pass_on(event: Event, show: &Sender<Event>) {
+/// Shows an event; before the recap, where the hosts that failed are written.
+fn pass_on(event: Event, show: &Sender<Event>, retry: Option<&Path>) {
     // A screen that could not write any more is reported when it is joined.
-    show.send(event).ok();
+    let tell = |event| show.send(event).ok();
+    if let (Event::Finished { stats, .. }, Some(path)) = (&event, retry)
+        && let Some(told) = write_retry_file(path, stats)
+    {
+        tell(told);
+    }
+    tell(event);
 }
 
 fn connect_context(prepared: &Preparation, options: &RunOptions) -> ConnectContext {
@@ -910,7 +921,7 @@ fn announce(prepared: &Preparation, playbooks: &[Playbook], show: &Sender<Event>
         mark: Some(mark.clone()),
     }));
     for event in told {
-        pass_on(event, show);
+        pass_on(event, show, None);
     }
 }
 
@@ -957,21 +968,23 @@ fn retry_file(config: &Config, playbook: &Path) -> Option<PathBuf> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a file of the controller")]
-fn write_retry_file(path: &Path, outcome: &RunOutcome) -> Result<()> {
-    let hosts: Vec<_> = outcome.failed.iter().chain(&outcome.unreachable).collect();
-    if hosts.is_empty() {
-        return Ok(());
+fn write_retry_file(path: &Path, stats: &[(Arc<str>, HostStats)]) -> Option<Event> {
+    let failed = stats
+        .iter()
+        .filter(|(_, stats)| stats.failed > 0 || stats.unreachable > 0);
+    let text: String = failed.map(|(host, _)| format!("{host}\n")).collect();
+    if text.is_empty() {
+        return None;
     }
-    let mut text = String::new();
-    for host in hosts {
-        text += &format!("{host}\n");
-    }
-    std::fs::write(path, text).map_err(|error| {
-        Error::usage(format!(
-            "the retry file `{}` cannot be written",
-            path.display()
-        ))
-        .caused_by(error)
+    let path = path.display();
+    Some(match std::fs::write(path.to_string(), text) {
+        Ok(()) => Event::Prompt {
+            text: format!("\tto retry, use: --limit @{path}"),
+        },
+        Err(error) => Event::Warning {
+            message: format!("the retry file `{path}` cannot be written: {error}"),
+            mark: None,
+        },
     })
 }
 

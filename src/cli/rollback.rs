@@ -119,6 +119,7 @@ fn put_back(args: &RollbackArgs, prepared: &Preparation, wanted: Wanted) -> Resu
         forks: None,
         layout: Layout::Default,
         plan: false,
+        retry: None,
     };
     let job = Job {
         prepared,

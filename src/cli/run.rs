@@ -47,6 +47,7 @@ pub(super) fn run(args: &RunArgs, prepared: &Preparation) -> Result<u8, Vec<Erro
         forks: args.hosts.forks,
         layout: layout(args, &prepared.config).map_err(|error| vec![error])?,
         plan: false,
+        retry: None,
     };
     let named = prepared.config.text("PLAYBOOK_DIR").map(PathBuf::from);
     let directory = args.playbook_dir.clone().or(named).unwrap_or_default();

@@ -28,7 +28,6 @@ pub(super) struct Batch {
     /// All steps in order, with those of includes and flushes put in.
     steps: Vec<PlannedStep>,
     cursor: usize,
-    setup: Option<PlannedStep>,
     /// Which roles ran a task on a host, and which completed on it, by the role's identity.
     started: HashMap<Arc<str>, HashSet<Arc<str>>>,
     completed: HashMap<Arc<str>, HashSet<Arc<str>>>,
@@ -56,7 +55,6 @@ impl Batch {
             end_play: false,
             steps: plan.steps.clone(),
             cursor: 0,
-            setup: plan.setup.clone(),
             started: HashMap::new(),
             completed: HashMap::new(),
         }
@@ -64,6 +62,12 @@ impl Batch {
 
     /// Advances every host to the first step that `matches`; tells whether there was any.
     pub(super) fn start_at(&mut self, matches: impl Fn(&PlannedStep) -> bool) -> bool {
+        // A host that was to gather facts still does.
+        let setups: HashMap<_, _> = self
+            .states
+            .iter()
+            .map(|(host, state)| (Arc::clone(host), state.setup().cloned()))
+            .collect();
         let mut found = false;
         for host in self.hosts.clone() {
             loop {
@@ -73,7 +77,7 @@ impl Batch {
                     Some(step) if matches(&step) => {
                         found = true;
                         if let Some(state) = self.states.get_mut(&host) {
-                            state.restart_setup(self.setup.clone());
+                            state.restart_setup(setups[&host].clone());
                         }
                         break;
                     }

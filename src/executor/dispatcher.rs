@@ -188,7 +188,12 @@ impl<'a> Dispatcher<'a> {
         let hosts = self
             .inventories
             .hosts_of(&facts.patterns, facts.order.as_deref())?;
-        let batches = plan::batches(&hosts, &facts.serial).map_err(Error::content)?;
+        let batches = plan::batches(&hosts, &facts.serial).map_err(|message| {
+            let place = play.serial.first().map_or(&play.mark, |size| &size.mark);
+            Error::content(message)
+                .at(place)
+                .help("write how many hosts, or a part of them such as `25%`")
+        })?;
         if batches.is_empty() {
             self.tell_play(&facts, Vec::new());
             self.world.tell(Event::NoHostsMatched);

@@ -111,7 +111,8 @@ impl Execution {
         self.result.get(key).is_some_and(Value::is_truthy)
     }
 
-    /// Gives a failed result of an action the error that reporters show.
+    /// Gives a failed result of an action the error that reporters show; a module failed when it
+    /// said so itself, not by `failed_when`.
     pub(super) fn explain_failure(&mut self, task: &Mark, by_module: bool) {
         if !self.has("failed") {
             return;

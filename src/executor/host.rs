@@ -357,6 +357,11 @@ impl<T: Step> HostState<T> {
         self.failed
     }
 
+    /// Returns the facts step that the host has not taken yet.
+    pub(crate) fn setup(&self) -> Option<&T> {
+        self.setup.as_ref()
+    }
+
     /// Gives the host its facts step again, before where it stands.
     pub(crate) fn restart_setup(&mut self, setup: Option<T>) {
         self.setup = setup;

@@ -52,7 +52,8 @@ impl Dispatcher<'_> {
                 message: "Not prompting as we are not in interactive mode".into(),
                 mark: None,
             });
-            return Ok(default.unwrap_or_default());
+            // Ansible makes a text of Python's None, and playbooks compare with it.
+            return Ok(default.unwrap_or_else(|| "None".into()));
         }
         let typed = self.typed(prompt, text).await?;
         let value = match default {

@@ -389,6 +389,7 @@ fn judge(
         let bad = rc.is_some_and(|rc| *rc != 0.into() && rc.as_str() != Some("0"));
         execution.set("failed", bad);
     }
+    let module_failed = answer.by_module && execution.has("failed");
     if settings.attempts > 1 {
         execution.set("attempts", number);
     }
@@ -402,7 +403,7 @@ fn judge(
         judge_failed(job, overlay, &mut execution);
     }
     forget_harmless(job, &mut execution);
-    execution.explain_failure(&task.mark, answer.by_module);
+    execution.explain_failure(&task.mark, module_failed);
     if let Some(suppressed) = execution.result.get("failed_when_result")
         && !suppressed.is_truthy()
         && answer.failed
