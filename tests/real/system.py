@@ -264,4 +264,24 @@ def facts_are_those_that_ansible_gathers(trial):
     differences = [
         f"{name}: {found.get(name)!r}, not {wanted.get(name)!r}" for name in SAME_FACTS if wanted.get(name) != found.get(name)
     ]
+    differences += [
+        f"{name}: {found_shape}, not {wanted_shape}"
+        for name, wanted_shape, found_shape in shapes(wanted, found)
+        if not name.startswith("/env/")
+    ]
     assert not differences, "\n".join(differences)
+
+
+def shapes(wanted, found, name=""):
+    """Where the names and the types of two facts are not the same."""
+    if isinstance(wanted, dict) and isinstance(found, dict):
+        for key in sorted({*wanted, *found}):
+            if key in wanted and key in found:
+                yield from shapes(wanted[key], found[key], f"{name}/{key}")
+            else:
+                yield f"{name}/{key}", "there" if key in wanted else "absent", "there" if key in found else "absent"
+    elif isinstance(wanted, list) and isinstance(found, list):
+        for number, (one, other) in enumerate(zip(wanted, found)):
+            yield from shapes(one, other, f"{name}/{number}")
+    elif type(wanted) is not type(found):
+        yield name, type(wanted).__name__, type(found).__name__

@@ -196,12 +196,9 @@ fn devices(to: &mut Gathering<'_>) {
     for name in to.names("/sys/block") {
         let base = format!("/sys/block/{name}");
         let mut device = Map::new();
-        // As in Ansible, a device counts as real when its path goes through a PCI bus.
-        let link = to
-            .machine
-            .read_link(std::path::Path::new(&base))
-            .unwrap_or_default();
-        let is_real = link.to_string_lossy().contains("/pci");
+        // Ansible calls a device real only where `/sys/block` holds no links, as kernels before 2.6.
+        let is_link = to.machine.read_link(std::path::Path::new(&base)).is_ok();
+        let is_real = !is_link && to.names(&base).iter().any(|file| file.contains("device"));
         device.insert("virtual".into(), i64::from(!is_real).into());
         device.insert("links".into(), links_of(&links, &name));
         for key in ["vendor", "model", "sas_address", "sas_device_handle"] {

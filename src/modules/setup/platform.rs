@@ -61,9 +61,12 @@ pub(super) fn gather(to: &mut Gathering<'_>) {
     }
 }
 
-/// Returns the name `getfqdn` returns: the first name with a dot that the resolver knows.
+/// Returns the name `getfqdn` returns: of the names that the host's address has, the first with a
+/// dot.
 fn qualified_name(to: &mut Gathering<'_>, node: &str) -> String {
-    let answer = to.output(&["getent", "hosts", node]);
+    let addresses = to.output(&["getent", "ahosts", node]).unwrap_or_default();
+    let address = addresses.split_whitespace().next();
+    let answer = address.and_then(|address| to.output(&["getent", "hosts", address]));
     first_qualified(answer.as_deref(), node)
 }
 
