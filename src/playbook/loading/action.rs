@@ -355,10 +355,10 @@ impl Loading<'_> {
         }
     }
 
-    /// An external module takes options only.
+    /// An external module takes options only, unless it is one of Windows' that run commands.
     fn check_external_text(&mut self, written: &Written) {
-        if written.args.free_form.is_some() {
-            let module = written.text();
+        let module = written.text();
+        if written.args.free_form.is_some() && !names::takes_command(&module) {
             self.error(
                 Error::content(format!(
                     "`{module}` takes no text besides `key=value` options"
