@@ -1,4 +1,5 @@
-"""Records tests/cases/bad_input/*.txt: what backstay says, checked against ansible-core's exit code.
+"""Records tests/cases/bad_input/*.txt: what backstay says, checked against ansible-core's exit code,
+and NAME.ansible beside it: what ansible-core says.
 
     record.py BACKSTAY VENV/bin
 
@@ -15,8 +16,11 @@ PLAY = "backstay play -i hosts"
 CASES = {
     name: f"{PLAY} {name}/site.yml"
     for name in (
-        "broken_yaml", "missing_file", "missing_handler", "missing_role", "template_syntax",
-        "undefined_variable", "unknown_filter", "unknown_keyword", "unknown_module", "unknown_option",
+        "bad_register", "bad_serial", "bad_variable_name", "broken_yaml", "missing_colon", "missing_file", "missing_handler",
+        "missing_import", "missing_role", "no_hosts", "no_module", "role_circle", "tab_in_yaml",
+        "tasks_no_list", "template_syntax", "two_loops", "two_modules", "unbalanced_quotes", "unclosed_braces",
+        "undefined_variable", "unknown_become_method", "unknown_filter", "unknown_keyword", "unknown_lookup", "unknown_loop",
+        "unknown_loop_control", "unknown_meta", "unknown_module", "unknown_option", "unknown_strategy", "unknown_test",
     )
 } | {
     "missing_playbook": f"{PLAY} absent.yml",
@@ -29,6 +33,12 @@ CASES = {
     "wrong_vault_password": f"{PLAY} --vault-password-file vaulted/wrong vaulted/site.yml",
     "missing_vault_password": f"{PLAY} vaulted/site.yml",
     "missing_vault_password_file": f"{PLAY} --vault-password-file absent vaulted/site.yml",
+    "bad_serial": "ansible-core ends with 250 and a traceback",
+    "bad_variable_name": "an error of the playbook as others; ansible-core ends with 1",
+    "role_circle": "the same",
+    "two_loops": "the same",
+    "unknown_meta": "the same",
+    "unknown_strategy": "the same",
     "bad_extra_vars": f"{PLAY} -e greeting good/site.yml",
     "ad_hoc_unknown_module": "backstay run -i hosts all -m tempalte -a src=a",
     "ad_hoc_undefined_variable": "backstay run -i hosts all -m shell -a touch~{{home}}",
@@ -50,6 +60,8 @@ DIFFERS = {
     "template_syntax": "known before a host is touched",
     "unknown_filter": "known before a host is touched",
     "unknown_option": "known before a host is touched",
+    "unknown_test": "known before a host is touched",
+    "unknown_lookup": "known before a host is touched",
     "ad_hoc_unknown_module": "known before a host is touched",
     "bad_extra_vars": "ansible-core ignores what is no variable",
     "unknown_start_at_task": "ansible-core tells the error and ends with 0",
@@ -60,7 +72,7 @@ def run(line, program, home):
     words = line.split(" ")
     at = words.index("backstay")
     command, rest = words[at + 1], words[at + 2:]
-    environment = dict(word.split("=") for word in words[:at]) | {"HOME": str(home), "PATH": "/usr/bin:/bin"}
+    environment = dict(word.split("=") for word in words[:at]) | {"HOME": str(home), "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"}
     argv = [program, command] if program.name == "backstay" else [program / NAMES[command]]
     return subprocess.run([*argv, *rest], cwd=HERE, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
 
@@ -72,7 +84,9 @@ def main(backstay, ansible):
         if ours.returncode != theirs.returncode and name not in DIFFERS:
             print(f"{name}: {ours.returncode}, ansible-core {theirs.returncode}\n{ours.stderr}\n{theirs.stdout}{theirs.stderr}")
         text = f"$ {line}\nexit {ours.returncode}\n--- stdout\n{ours.stdout}--- stderr\n{ours.stderr}"
-        (HERE / f"{name}.txt").write_text(text.replace(str(HERE), "$CASES").replace(home, "$HOME"))
+        their = f"ansible-core 2.19.14, exit {theirs.returncode}\n{theirs.stdout}{theirs.stderr}"
+        for told, ending in ((text, "txt"), (their, "ansible")):
+            (HERE / f"{name}.{ending}").write_text(told.replace(str(HERE), "$CASES").replace(home, "$HOME"))
 
 
 if __name__ == "__main__":
