@@ -972,7 +972,10 @@ fn write_retry_file(path: &Path, stats: &[(Arc<str>, HostStats)]) -> Option<Even
     let failed = stats
         .iter()
         .filter(|(_, stats)| stats.failed > 0 || stats.unreachable > 0);
-    let text: String = failed.map(|(host, _)| format!("{host}\n")).collect();
+    let mut text = String::new();
+    for (host, _) in failed {
+        text += &format!("{host}\n");
+    }
     if text.is_empty() {
         return None;
     }
