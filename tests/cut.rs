@@ -1,7 +1,8 @@
 //! A deploy of two hosts whose link is cut, at the end of every message and in the middle of some.
 //!
 //! One host becomes root by a program of ours, which carries what agent and controller say to each
-//! other: it can write that down, and it can end either direction after some bytes.
+//! other: it can write that down, it can end either direction after some bytes, and it can swallow
+//! what goes to the agent from there on.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -12,14 +13,16 @@ use backstay::agent::frame::Decoder;
 use crate::deploy::{Ended, Fleet, RELEASE, wait};
 
 /// Carries one session: `runuser -u USER -- COMMAND`. The file `cut` names the session to be cut,
-/// and how many bytes pass there and back; without it all sessions are written down.
+/// and how many bytes pass there and back; without it all sessions are written down. With `swallow`
+/// nobody is told that nothing passes any more.
 const CARRIER: &str = r#"#!/bin/sh
 cd "$(dirname "$0")" && echo >>sessions && session=$(wc -l <sessions)
 shift 3
 if [ ! -e cut ]; then
     tee "there-$session" | "$@" | tee "back-$session"
 elif read -r victim there back <cut && [ "$session" = "$victim" ]; then
-    dd bs=1 count="$there" 2>/dev/null | "$@" | dd bs=1 count="$back" 2>/dev/null
+    { dd bs=1 count="$there" 2>/dev/null; [ ! -e swallow ] || cat >/dev/null; } |
+        "$@" | dd bs=1 count="$back" 2>/dev/null
 else
     exec "$@"
 fi
@@ -126,6 +129,18 @@ fn ends_of_messages(log: &Path) -> Vec<usize> {
         }
     }
     ends
+}
+
+/// The host undoes by itself when its lease is over, and is asked what became of it just then.
+#[test]
+fn a_commit_that_is_lost_on_a_silent_link_is_told_as_it_ended() {
+    let mut pair = Pair::new();
+    assert_eq!(pair.deploy().status, Some(0));
+    let said = fs::read(pair.log("there-2")).unwrap();
+    let commit = br#"{"type":"transaction","seq":2,"ask":{"ask":"commit""#;
+    let at = said.windows(commit.len()).position(|part| part == commit);
+    pair.fleet.file("swallow", "");
+    pair.deploy_cut(2, at.expect("the second request commits"), ALL);
 }
 
 #[test]

@@ -268,16 +268,7 @@ impl Deploy {
         let mut slot = participant.slot.lock().await;
         let (happened, word) = match order {
             Order::Prepare(member) => self.prepare(member, &mut slot).await,
-            Order::Confirm(member) => match participant.attach(self, &mut slot).await {
-                Ok(_) => (Happened::Confirmed(member), LastWord::default()),
-                Err(not_attached) => {
-                    let why = format!(
-                        "a fresh connection does not reach the transaction: {}",
-                        not_attached.reason()
-                    );
-                    (Happened::Lost(member), LastWord::lost(why))
-                }
-            },
+            Order::Confirm(member) => self.confirm(member, participant, &mut slot).await,
             Order::Commit(member) => self.commit(member, participant, &mut slot, healthy).await,
             Order::Abort(member) => {
                 let reason = self.table().reason.clone().unwrap_or_default();
@@ -314,6 +305,24 @@ impl Deploy {
         }
     }
 
+    async fn confirm(
+        &self,
+        member: Member,
+        participant: &Participant,
+        slot: &mut Slot,
+    ) -> (Happened, LastWord) {
+        let reason = match participant.attach(self, slot).await {
+            Ok(attached) if attached.state == State::Prepared => {
+                return (Happened::Confirmed(member), LastWord::default());
+            }
+            // Its lease was over before we came.
+            Ok(_) => "it is not open any more".to_owned(),
+            Err(not_attached) => not_attached.reason(),
+        };
+        let why = format!("a fresh connection does not reach the transaction: {reason}");
+        (Happened::Lost(member), LastWord::lost(why))
+    }
+
     /// Has a commit acknowledged: over the connection that confirmed, then over new ones.
     async fn commit(
         &self,
@@ -323,6 +332,8 @@ impl Deploy {
         healthy: bool,
     ) -> (Happened, LastWord) {
         let deadline = Instant::now() + self.options.lease;
+        // Where a host is reached, and is lost again with each commit.
+        let last = deadline + 2 * self.options.lease;
         loop {
             let why = match self.commit_once(slot, healthy).await {
                 Ok(generation) => {
@@ -336,9 +347,11 @@ impl Deploy {
             };
             slot.session = None;
             match participant.attach(self, slot).await {
-                Ok(_) => {}
+                Ok(attached)
+                    if matches!(attached.state, State::Prepared | State::Committed)
+                        && Instant::now() < last => {}
                 // What is no longer open has ended one way or the other; it says which.
-                Err(NotAttached::Refused(_)) => {
+                Ok(_) | Err(NotAttached::Refused(_)) => {
                     return self.ask_how_it_ended(member, participant, why).await;
                 }
                 Err(NotAttached::Lost(_)) if Instant::now() >= deadline => {
