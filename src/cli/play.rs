@@ -1,6 +1,7 @@
 //! `backstay play`: options to a run, the run's outcome to an exit code.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -12,7 +13,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::arguments::{BecomeArgs, ConnectionArgs, OutputArgs, OutputFormat, PlayArgs, TaskArgs};
 use super::preparation::Preparation;
-use super::screen::{Layout, Screen, ScreenOptions};
+use super::screen::{Layout, Screen, ScreenOptions, Shown};
 use super::secrets::{LoginPasswords, login_passwords};
 use super::state::StateBefore;
 use super::surroundings;
@@ -678,12 +679,22 @@ impl CommandOptions<'_> {
         // The screen ends when nobody can tell it anything any more.
         drop(show);
         match shown.join() {
-            Ok(Ok(record)) => Ok(Ended {
-                run: outcome,
-                record,
-                signal: Some(signal.load(Ordering::Relaxed)).filter(|code| *code > 0),
-            }),
-            Ok(Err(error)) => Err(super::cannot_print(error)),
+            Ok(Shown { record, broken }) => {
+                match broken {
+                    // The exit code is all that can still tell how a transaction ended.
+                    Some(error) if record.transaction.is_some() => {
+                        let line = format!("standard output was not written to its end: {error}");
+                        writeln!(std::io::stderr(), "{line}").ok();
+                    }
+                    Some(error) => return Err(super::cannot_print(error)),
+                    None => {}
+                }
+                Ok(Ended {
+                    run: outcome,
+                    record,
+                    signal: Some(signal.load(Ordering::Relaxed)).filter(|code| *code > 0),
+                })
+            }
             Err(panic) => std::panic::resume_unwind(panic),
         }
     }

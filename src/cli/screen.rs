@@ -70,6 +70,13 @@ impl Layout {
     }
 }
 
+/// What a screen heard, and whether it could show it.
+pub(super) struct Shown {
+    pub(super) record: Record,
+    /// Why nothing more was shown; the run went on without it.
+    pub(super) broken: Option<io::Error>,
+}
+
 /// Shows events until the channel closes.
 pub(super) struct Screen {
     reporter: Box<dyn Reporter + Send>,
@@ -113,25 +120,35 @@ impl Screen {
     }
 
     /// Shows events on a thread of its own until every sender is gone, and returns what they came
-    /// to.
-    pub(super) fn start(mut self, events: Receiver<Event>) -> JoinHandle<io::Result<Record>> {
+    /// to. One that can show nothing any more still hears how the run ends.
+    pub(super) fn start(mut self, events: Receiver<Event>) -> JoinHandle<Shown> {
         std::thread::spawn(move || {
+            let mut broken = None;
             for event in events {
                 self.record.hear(&event, self.started.elapsed());
-                self.show(&event)?;
+                if broken.is_none() {
+                    broken = self.show(&event).err();
+                }
             }
             self.sum_up();
-            Ok(self.record)
+            Shown {
+                record: self.record,
+                broken,
+            }
         })
+    }
+
+    fn tell(&self, line: &str) {
+        // Without a standard error there is nobody to tell.
+        writeln!(io::stderr(), "{}", self.redactor.redact(line)).ok();
     }
 
     /// Names the failures on standard error and adds the summary to its file. Neither can make a
     /// run fail.
     fn sum_up(&self) {
-        let tell = |line: &str| writeln!(io::stderr(), "{}", self.redactor.redact(line)).ok();
         if self.explain {
             for line in self.record.diagnoses() {
-                tell(&line);
+                self.tell(&line);
             }
         }
         let Some((path, title)) = &self.summary else {
@@ -142,7 +159,7 @@ impl Screen {
         let file = File::options().create(true).append(true).open(path);
         if let Err(error) = file.and_then(|mut file| writeln!(file, "{text}")) {
             let path = path.display();
-            tell(&format!("the summary cannot be added to `{path}`: {error}"));
+            self.tell(&format!("the summary cannot be added to `{path}`: {error}"));
         }
     }
 
@@ -150,8 +167,11 @@ impl Screen {
         if let Some(status) = &mut self.status {
             status.update(event);
         }
-        if let Some(log) = &mut self.log {
-            log.write(event, &self.redactor)?;
+        if let Some(log) = &mut self.log
+            && let Err(error) = log.write(event, &self.redactor)
+        {
+            self.tell(&format!("the log is not written any more: {error}"));
+            self.log = None;
         }
         let reporter = &mut self.reporter;
         let redactor = &self.redactor;
