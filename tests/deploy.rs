@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -294,12 +294,17 @@ fn a_failed_rollback_does_again_what_it_had_undone_by_the_users_word() {
 /// A deploy that stands at its gate, everything before it done on all hosts.
 struct Standing {
     child: Child,
-    stdout: BufReader<ChildStdout>,
+    /// Taken away where nobody is to read it.
+    stdout: Option<BufReader<ChildStdout>>,
     gate: PathBuf,
 }
 
 impl Standing {
     fn new(fleet: &Fleet, release: &str, lease: &str) -> Self {
+        Self::with(fleet, release, &["--lease", lease], &[])
+    }
+
+    fn with(fleet: &Fleet, release: &str, more: &[&str], environment: &[(&str, &str)]) -> Self {
         let gate = fleet.path("gate");
         let gate_variable = format!("gate={}", gate.display());
         let release_variable = format!("release={release}");
@@ -307,13 +312,13 @@ impl Standing {
             .command(&[
                 "deploy",
                 "release.yml",
-                "--lease",
-                lease,
                 "-e",
                 &release_variable,
                 "-e",
                 &gate_variable,
             ])
+            .args(more)
+            .envs(environment.iter().copied())
             .spawn()
             .unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
@@ -324,7 +329,7 @@ impl Standing {
         }
         Self {
             child,
-            stdout,
+            stdout: Some(stdout),
             gate,
         }
     }
@@ -337,7 +342,8 @@ impl Standing {
 
     fn end(mut self) -> (Option<i32>, String) {
         let mut rest = String::new();
-        self.stdout.read_to_string(&mut rest).unwrap();
+        let mut stdout = self.stdout.take().unwrap();
+        stdout.read_to_string(&mut rest).unwrap();
         (self.child.wait().unwrap().code(), rest)
     }
 }
@@ -376,7 +382,9 @@ fn an_interrupted_deploy_ends_with_the_signals_code_and_every_host_as_before() {
         let before = fleet.trees();
         let standing = Standing::new(&fleet, "2", "60");
         standing.signal(signal);
+        // A runner that wants to be rid of it says so again, and more firmly.
         standing.signal(signal);
+        standing.signal(rustix::process::Signal::TERM);
         let (status, rest) = standing.end();
         assert_eq!(status, Some(code), "{rest}");
         assert!(
@@ -386,6 +394,42 @@ fn an_interrupted_deploy_ends_with_the_signals_code_and_every_host_as_before() {
         );
         assert_eq!(fleet.trees(), before);
     }
+}
+
+#[test]
+fn an_output_that_nobody_reads_any_more_changes_neither_the_deploy_nor_its_exit_code() {
+    for (sick, code) in [("none", 0), ("web2", 20)] {
+        let fleet = released();
+        fleet.deploy("1", &[], 0);
+        let before = fleet.trees();
+        let log = [("ANSIBLE_LOG_PATH", "/dev/full")];
+        let sick = format!("sick={sick}");
+        let mut standing = Standing::with(&fleet, "2", &["-e", &sick], &log);
+        drop(standing.stdout.take());
+        fs::write(&standing.gate, "open").unwrap();
+        let status = standing.child.wait().unwrap().code();
+        assert_eq!(status, Some(code));
+        assert_eq!(fleet.trees() == before, code == 20);
+        assert_eq!(fleet.run(&["status"]).status, Some(0));
+    }
+}
+
+/// Their hosts overlap, and each names them in another order.
+#[test]
+fn deploys_of_overlapping_hosts_all_get_through_and_none_waits_for_ever() {
+    let fleet = released();
+    let hosts = ["web1,web2", "web2,web3", "web3,web1", "web3,web2,web1"];
+    let running = hosts.map(|hosts| {
+        let release = format!("release={hosts}");
+        let words = ["deploy", "release.yml", "-l", hosts, "-e", &release];
+        fleet.command(&words).spawn().unwrap()
+    });
+    for child in running {
+        let ended = Ended::of(child.wait_with_output().unwrap());
+        assert_eq!(ended.status, Some(0), "{ended}");
+    }
+    let ended = fleet.run(&["status"]);
+    assert_eq!(ended.status, Some(0), "{ended}");
 }
 
 #[test]
@@ -507,6 +551,34 @@ fn what_nobody_can_undo_is_named_and_is_never_told_as_rolled_back() {
     let tree = fleet.tree("web1");
     let names: Vec<&str> = tree.keys().map(String::as_str).collect();
     assert_eq!(names, ["opaque"], "{ended}");
+}
+
+#[test]
+fn a_protected_file_of_two_names_is_one_old_file_again() {
+    let fleet = Fleet::new();
+    let (data, twin) = (
+        fleet.host("web1").join("data"),
+        fleet.host("web1").join("twin"),
+    );
+    fs::write(&data, "old").unwrap();
+    fs::hard_link(&data, &twin).unwrap();
+    let before = fleet.tree("web1");
+    fleet.file(
+        "protected.yml",
+        "
+- hosts: web1
+  gather_facts: false
+  tasks:
+    - shell: echo new >>~/data
+      vars: {backstay_protect: [~/data]}
+    - fail:
+",
+    );
+    let ended = fleet.run(&["deploy", "protected.yml"]);
+    assert_eq!(ended.status, Some(20), "{ended}");
+    assert_eq!(fleet.tree("web1"), before);
+    let inode = |path: &Path| path.metadata().unwrap().ino();
+    assert_eq!(inode(&data), inode(&twin));
 }
 
 #[test]

@@ -34,7 +34,8 @@ impl Machine {
             .map_err(|error| error.to_string())?;
         let [name, kept] = [path, shelf].map(|path| quoted(&path.to_string_lossy()));
         if exists.is_none() {
-            return Ok(UndoStep::shell(format!("rm -rf -- {name}")));
+            let near = quoted(&nearest(path).to_string_lossy());
+            return Ok(durably(&format!("rm -rf -- {name}"), &near));
         }
         let copy = Command::shell(format!("cp -a --reflink=auto -- {name} {kept}"));
         let copied = self.query(&copy).map_err(|error| error.to_string())?;
@@ -42,10 +43,27 @@ impl Machine {
             return Err(copied.stderr_text().trim().to_owned());
         }
         sync_around(shelf).map_err(|error| error.to_string())?;
-        Ok(UndoStep::shell(format!(
-            "rm -rf -- {name} && cp -a --reflink=auto -- {kept} {name}"
-        )))
+        Ok(durably(&put_back(&name, &kept), &name))
     }
+}
+
+/// Returns the text that brings a copy back. A file that has other names is written in place: they
+/// are to be one file again.
+fn put_back(path: &str, kept: &str) -> String {
+    // With `-a` it would take away the name that it is to write to.
+    format!(
+        "if [ -f {path} ] && [ ! -L {path} ] && [ -f {kept} ] && [ ! -L {kept} ] \
+         && [ \"$(stat -c %h -- {path})\" -gt 1 ]; then cp -p --reflink=auto -- {kept} {path}; \
+         else rm -rf -- {path} && cp -a --reflink=auto -- {kept} {path}; fi"
+    )
+}
+
+/// Does `text` and then has the file system of `near` on the disk: the copy goes away when it is
+/// told as undone.
+fn durably(text: &str, near: &str) -> UndoStep {
+    UndoStep::shell(format!(
+        "{{ {text}; }} && {{ sync -f {near} 2>/dev/null || sync; }}"
+    ))
 }
 
 /// Makes the record of a path that is kept.

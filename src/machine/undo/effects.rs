@@ -1,5 +1,7 @@
 //! Undoing effects: the recorded commands are run, and asked for whether they worked.
 
+use std::path::Path;
+
 use crate::transaction::journal::{Undo, UndoRecord, UndoStep};
 use crate::transaction::log::{LogError, Outcome};
 
@@ -18,7 +20,21 @@ impl Run<'_> {
                 outcome = Outcome::Restored;
             }
         }
+        if outcome == Outcome::Restored {
+            self.make_durable();
+        }
         Ok(outcome)
+    }
+
+    /// Has on the disk what a program wrote: what is told as undone is not undone again. Nobody
+    /// knows where it wrote, and a mount that hangs is not to be waited for.
+    fn make_durable(&self) {
+        for path in [Path::new("/"), self.log.directory()] {
+            if let Ok(directory) = std::fs::File::open(path) {
+                // The disk is the host's to complain about.
+                rustix::fs::syncfs(&directory).ok();
+            }
+        }
     }
 
     /// Does once more, oldest first and each thing once, what is to be done when the files are
