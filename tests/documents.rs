@@ -9,6 +9,7 @@ use crate::compatibility;
 
 const ARCHITECTURE: &str = include_str!("../ARCHITECTURE.md");
 const COMPATIBILITY: &str = include_str!("../docs/compatibility.md");
+const PROOF: &str = include_str!("../docs/proof.md");
 
 #[test]
 fn the_table_of_rooms_is_the_one_the_arrows_are_kept_by() {
@@ -121,6 +122,58 @@ fn alerts_and_dashboards_ask_only_for_metrics_that_there_are() {
         })
         .collect();
     assert_eq!(missing, Vec::<&str>::new());
+}
+
+#[test]
+fn every_test_that_the_proof_names_is_in_the_tree() {
+    let mut named = 0;
+    for line in PROOF.lines().filter(|line| line.starts_with("| ")) {
+        for text in self::names(line) {
+            let Some((file, name)) = text.split_once(' ') else {
+                continue;
+            };
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+            // Commands that are run are named alike.
+            if name.starts_with('-') || !path.is_file() {
+                assert!(!file.contains(".rs") && !file.contains(".py"), "`{text}`");
+                continue;
+            }
+            let source = std::fs::read_to_string(&path).unwrap();
+            let forms = [
+                format!("fn {name}("),
+                format!("def {name}("),
+                format!("\"{name}\""),
+            ];
+            let is_there = forms.iter().any(|form| source.contains(form));
+            assert!(is_there, "`{text}` is not there");
+            named += 1;
+        }
+    }
+    assert!(named > 100, "{named}");
+}
+
+#[test]
+fn the_proof_has_every_row_of_the_fault_matrix_and_every_planted_bug() {
+    let told: Vec<_> = PROOF
+        .lines()
+        .filter_map(|line| line.strip_prefix("| F")?.split(' ').next())
+        .map(|number| number.parse::<usize>().unwrap())
+        .collect();
+    assert_eq!(told, (1..=54).collect::<Vec<_>>());
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/proof/planted");
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let row = PROOF
+            .lines()
+            .find(|line| line.starts_with(&format!("| {name} |")));
+        let command = text
+            .lines()
+            .find_map(|line| line.strip_prefix("Caught by: "));
+        let row = row.unwrap_or_else(|| panic!("{name} is not in docs/proof.md"));
+        assert!(row.contains(&format!("`{}`", command.unwrap())), "{row}");
+    }
 }
 
 /// Returns the text from a heading to the next one.

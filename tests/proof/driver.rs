@@ -1,10 +1,8 @@
 //! One transaction without a network: `sweep` runs it under a tracer that breaks its calls.
 //!
 //! `proof apply STATE TREE` changes the tree in a transaction and leaves it open, `proof commit STATE
-//! TREE` commits it, and `proof recover STATE TREE` undoes whatever is open and says what came of it. `proof deploy STATE TREE AGENT…`
-//! changes it with the agent of that command line, and `proof told STATE` says how far all is.
-
-mod deploying;
+//! TREE` commits it, and `proof recover STATE TREE` undoes whatever is open and says what came of
+//! it. `proof told STATE` says how far all is.
 
 use std::error::Error;
 use std::path::Path;
@@ -12,7 +10,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use backstay::machine::undo::{Undoing, Verdict};
-use backstay::machine::{Attributes, Follow, Machine, MachineOptions, NewFile};
+use backstay::machine::{Attributes, Command, Effect, Follow, Machine, MachineOptions, NewFile};
+use backstay::transaction::journal::UndoStep;
 use backstay::transaction::log::{Entry, FileLog, Header, LogError, SharedLog};
 use backstay::transaction::state::State;
 use backstay::transaction::store::{StateRoot, boot_id};
@@ -25,11 +24,8 @@ fn main() -> ExitCode {
         [_, "apply", state, tree] => apply(Path::new(state), Path::new(tree)).map(drop),
         [_, "commit", state, tree] => commit(Path::new(state), Path::new(tree)),
         [_, "recover", state, _] => recover(Path::new(state)),
-        [_, "deploy", state, tree, ref agent @ ..] => {
-            deploying::deploy(Path::new(state), Path::new(tree), agent)
-        }
         [_, "told", state] => told(Path::new(state)),
-        _ => Err("usage: proof apply|commit|recover|deploy|told STATE TREE".into()),
+        _ => Err("usage: proof apply|commit|recover|told STATE TREE".into()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -96,6 +92,17 @@ fn change(machine: &mut Machine, tree: &Path) -> Done {
     machine.write(&at("app/shared"), "a file now".into(), &new)?;
     machine.hard_link(&at("app/shared"), &at("app/again"))?;
     machine.create_fifo(&at("app/pipe"), 0o600)?;
+    let shell = |text: String| Command::new(["sh", "-c", &text]);
+    let (declared, saved) = (at("etc/declared"), at("../saved"));
+    let effect = Effect::Declared {
+        what: "write etc/declared".into(),
+        undo: vec![UndoStep::shell(format!(
+            "cp -a {} {}",
+            saved.display(),
+            declared.display()
+        ))],
+    };
+    machine.execute(&shell(format!("echo new >{}", declared.display())), effect)?;
     Ok(())
 }
 
