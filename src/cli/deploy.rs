@@ -24,6 +24,9 @@ pub(super) struct DeployArgs {
     pub(super) play: PlayArgs,
     #[command(flatten)]
     pub(super) transaction: TransactionArgs,
+    /// The version that is deployed: status and the file `current` of every host tell it
+    #[arg(long, value_name = "VERSION", help_heading = "Transaction options")]
+    pub(super) release: Option<String>,
     /// Refuse what nobody can undo, before anything is changed
     #[arg(long, help_heading = "Transaction options")]
     pub(super) strict: bool,
@@ -178,6 +181,7 @@ pub(super) fn run(args: &DeployArgs, prepared: &Preparation) -> Result<u8, Vec<E
         .map_err(|error| vec![error])?;
     let transaction = TransactionOptions {
         whole_run: true,
+        release: args.release.clone(),
         strict: args.strict,
         on_failure: match args.on_failure {
             FailurePolicy::RollbackRun => OnFailure::RollbackRun,

@@ -218,6 +218,7 @@ pub(super) fn transaction(summary: &Summary) -> Value {
         ("who", summary.run.who.as_str().into()),
         ("controller", summary.run.host.as_str().into()),
         ("run_url", summary.run.run_url.clone().into()),
+        ("version", summary.run.release.clone().into()),
         (
             "playbooks",
             Value::list(summary.run.playbook.lines().map(Value::from)),

@@ -9,6 +9,7 @@ use super::outcomes::{Across, found_word, said, unsettled};
 use super::preparation::Preparation;
 use crate::error::{EXIT_IN_DOUBT, EXIT_OK, EXIT_STUCK, EXIT_UNREACHABLE_HOSTS, Error, Result};
 use crate::executor::Contact;
+use crate::transaction::generations::releases;
 use crate::transaction::state::{State, Summary};
 use crate::value::Value;
 
@@ -131,8 +132,13 @@ fn application_text(known: &[Summary], last: &Summary) -> String {
             let number = stands.generation.unwrap_or_default();
             let kind = &stands.run.kind;
             let at = when(stands.ended.unwrap_or(stands.opened));
+            let release = match releases(name, known) {
+                (Some(now), Some(before)) => format!(", version {now} (before: {before})"),
+                (Some(now), None) => format!(", version {now}"),
+                (None, _) => String::new(),
+            };
             let line = format!(
-                "  {name}: generation {number}{health}, {kind} of {at} by {}\n",
+                "  {name}: generation {number}{release}{health}, {kind} of {at} by {}\n",
                 by(&stands.run)
             );
             text += &line;
@@ -236,8 +242,11 @@ fn status_json(contacts: &[Contact], across: &[Across]) -> Value {
         Ok(known) => {
             let applications = standing(known).into_iter().map(|last| {
                 let stands = generation(known, &last.application);
+                let (version, previous) = releases(&last.application, known);
                 Value::map([
                     ("application", Value::from(last.application.as_str())),
+                    ("version", version.into()),
+                    ("previous", previous.into()),
                     ("stands", stands.map_or(Value::Null, transaction)),
                     ("last", transaction(last)),
                 ])

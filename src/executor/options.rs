@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::fleet::Rollback;
 use crate::playbook::TagSelection;
+use crate::redactor::Redactor;
 
 /// The settings of a run. Not `Debug`: it holds passwords.
 #[derive(Clone)]
@@ -36,6 +37,8 @@ pub struct RunOptions {
     pub any_errors_fatal: bool,
     /// The setting `no_log`: no result of any task is shown.
     pub no_log: bool,
+    /// Known secrets: a task that is given one leaves nothing of it in a host's journal.
+    pub redactor: Redactor,
     /// The setting `task_timeout` in seconds; 0 sets none.
     pub task_timeout: u64,
     /// The setting `async_dir`: where jobs in the background leave their results on the target.
@@ -89,6 +92,8 @@ pub struct TransactionOptions {
     pub controller: String,
     /// The page of the run in the continuous integration.
     pub run_url: Option<String>,
+    /// What is deployed, as the user names it.
+    pub release: Option<String>,
     /// The absolute paths of the playbooks, for the health checks of a rollback.
     pub playbooks: Vec<PathBuf>,
 }
@@ -119,6 +124,7 @@ impl Default for TransactionOptions {
             who: String::new(),
             controller: String::new(),
             run_url: None,
+            release: None,
             playbooks: Vec::new(),
         }
     }
@@ -190,6 +196,7 @@ impl RunOptions {
             gathering: Gathering::Implicit,
             any_errors_fatal: false,
             no_log: false,
+            redactor: Redactor::default(),
             task_timeout: 0,
             async_dir: "~/.ansible_async".into(),
             error_on_missing_handler: true,

@@ -14,6 +14,8 @@ pub struct Commit {
     pub healthy: bool,
     /// The rollback it is, and the transaction it went back to where it says so.
     pub rollback: Option<Option<String>>,
+    /// What was deployed, where the user named it.
+    pub release: Option<String>,
 }
 
 /// Where a rollback goes.
@@ -49,6 +51,7 @@ pub fn commits<'s>(
                 opened: summary.opened,
                 healthy: summary.healthy,
                 rollback: (summary.run.kind == "rollback").then(|| summary.run.target.clone()),
+                release: summary.run.release.clone(),
             }),
         }
     }
@@ -75,6 +78,14 @@ pub fn standing(commits: &[Commit]) -> Vec<&Commit> {
         }
     }
     stack
+}
+
+/// Returns the release that stands on a host and the one before it, from its list, newest first.
+pub fn releases(application: &str, list: &[Summary]) -> (Option<String>, Option<String>) {
+    let commits = commits(application, [list]);
+    let mut stack = standing(&commits).into_iter().rev();
+    let mut release = || stack.next().and_then(|commit| commit.release.clone());
+    (release(), release())
 }
 
 /// Returns where the last known good state before the present one is.
@@ -191,6 +202,7 @@ mod tests {
                 opened,
                 healthy: true,
                 rollback: None,
+                release: None,
             })
         };
         assert_eq!(generation_of(&commit("a", 1), "default", &list), Some(1));

@@ -47,6 +47,9 @@ pub struct RunInfo {
     pub run_url: Option<String>,
     /// The controller's version.
     pub version: String,
+    /// What is deployed, as the user names it: the version of the application.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub release: Option<String>,
     /// The playbooks, for the health checks of a rollback.
     pub playbook: String,
     /// Every participant of the run by name, sorted, so that a missing one is missed.

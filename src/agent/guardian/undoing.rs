@@ -58,6 +58,8 @@ pub(super) fn commit(
         at: epoch(),
     })
     .map_err(text)?;
+    // It says what the journals say; the next commit writes it anew.
+    root.tell_current(&replay.header().application).ok();
     log.replay().map(|replay| ended(&replay)).map_err(text)
 }
 

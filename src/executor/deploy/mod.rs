@@ -100,6 +100,7 @@ impl Deploy {
             host: options.controller.clone(),
             run_url: options.run_url.clone(),
             version: env!("CARGO_PKG_VERSION").into(),
+            release: options.release.clone(),
             playbook: playbooks
                 .map(|path| path.display().to_string())
                 .collect::<Vec<_>>()

@@ -3,11 +3,13 @@
 //! ```text
 //! ROOT/transactions/ID/journal    what was changed (see `log`)
 //! ROOT/transactions/ID/kept/      pre-images, and what others made of files meanwhile
+//! ROOT/current/APPLICATION.json   what stands, for other programs; read by nobody here
 //! ```
 //! Everything is the user's alone. A generation is a committed transaction; its number stands in
 //! its journal. Knows nothing of how a change is undone.
 
 mod collecting;
+mod current;
 mod walk;
 
 use std::fmt;

@@ -187,3 +187,42 @@ fn a_damaged_journal_is_stuck_and_stops_nobody() {
     );
     assert_eq!(root.generations("shop").unwrap().len(), 1);
 }
+
+#[test]
+fn the_file_of_an_application_tells_its_release_and_the_one_before_also_after_a_rollback() {
+    let (_root, base) = base();
+    let root = StateRoot::open(&base.join("state")).unwrap();
+    let deploy = |number: u32, release: Option<&str>, target: Option<u32>| {
+        let mut header = header(number);
+        header.run.kind = if target.is_some() {
+            "rollback"
+        } else {
+            "deploy"
+        }
+        .into();
+        header.run.host = "runner-1".into();
+        header.run.release = release.map(Into::into);
+        header.run.target = target.map(|number| format!("{number:032x}"));
+        let generation = root.next_generation("shop").unwrap();
+        let mut log = root.create(header).unwrap();
+        log.append(&Entry::Committed { generation, at: 60 })
+            .unwrap();
+        root.tell_current("shop").unwrap();
+        let text = std::fs::read_to_string(base.join("state/current/shop.json")).unwrap();
+        serde_json::from_str::<serde_json::Value>(&text).unwrap()
+    };
+    deploy(1, Some("1.0"), None);
+    let second = deploy(2, Some("1.1"), None);
+    assert_eq!(
+        second,
+        serde_json::json!({
+            "application": "shop", "version": "1.1", "previous": "1.0", "generation": 2,
+            "healthy": false, "kind": "deploy", "time": "1970-01-01T00:01:00Z", "who": "",
+            "runner": "runner-1", "run_url": null,
+        })
+    );
+    let back = deploy(3, None, Some(1));
+    assert_eq!(back["version"], "1.0");
+    assert_eq!(back["previous"], serde_json::Value::Null);
+    assert_eq!(back["kind"], "rollback");
+}

@@ -227,6 +227,8 @@ impl Transactions {
                 // A generation without this mark is only not one to come back to.
                 current.append(&Entry::Healthy).ok();
             }
+            // It says what the journals say; the next commit writes it anew.
+            current.root.tell_current(&current.application).ok();
         }
         self.session.set_link(None);
         if let Some(current) = self.current.take() {

@@ -112,6 +112,7 @@ impl Transactions {
             application: summary.application,
             run: RunInfo {
                 kind: "rollback".to_owned(),
+                release: None,
                 ..summary.run
             },
             lease: OWN_LEASE,
