@@ -92,6 +92,21 @@ impl Redactor {
         shown
     }
 
+    /// Tells whether a dictionary holds a known secret anywhere in its texts and keys.
+    pub fn finds_in(&self, map: &Map) -> bool {
+        map.iter()
+            .any(|(key, value)| self.is_in(key) || self.is_in(value))
+    }
+
+    fn is_in(&self, value: &Value) -> bool {
+        match value {
+            Value::String(text) => matches!(self.redact(text), Cow::Owned(_)),
+            Value::List(items) => items.iter().any(|item| self.is_in(item)),
+            Value::Map(map) => self.finds_in(map),
+            _ => false,
+        }
+    }
+
     /// Returns `value` with every known secret masked in its texts and keys.
     pub fn redact_value(&self, value: &Value) -> Value {
         match value {
@@ -194,6 +209,19 @@ mod tests {
             let login = STANDARD.encode(format!("{user}:pass word\"77&:after"));
             assert!(redactor.redact(&login).contains(MASK), "{user}");
         }
+    }
+
+    #[test]
+    fn a_secret_is_found_wherever_it_is_in_a_dictionary() {
+        let redactor = Redactor::default();
+        redactor.add("hunter2");
+        let list = Value::list([Value::map([("a", Value::from("x hunter2"))])]);
+        let holding: Map = [("deep".into(), list)].into_iter().collect();
+        assert!(redactor.finds_in(&holding));
+        let key: Map = [("hunter2".into(), true.into())].into_iter().collect();
+        assert!(redactor.finds_in(&key));
+        let free: Map = [("a".into(), "hunter".into())].into_iter().collect();
+        assert!(!redactor.finds_in(&free));
     }
 
     #[test]

@@ -11,13 +11,13 @@ use std::time::Duration;
 use crate::deploy::{Ended, Fleet};
 
 /// A server that keeps what it is sent, and answers with each status once, then with 200.
-struct Server {
-    url: String,
+pub(crate) struct Server {
+    pub(crate) url: String,
     got: Receiver<String>,
 }
 
 impl Server {
-    fn new(statuses: &[u16]) -> Self {
+    pub(crate) fn new(statuses: &[u16]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let mut statuses = statuses.to_vec();
@@ -35,7 +35,7 @@ impl Server {
         Self { url, got }
     }
 
-    fn next(&self) -> String {
+    pub(crate) fn next(&self) -> String {
         self.got.recv_timeout(Duration::from_mins(1)).unwrap()
     }
 }
@@ -211,5 +211,33 @@ fn the_state_before_is_kept_with_generations_and_checksums_of_each_host() {
     assert_eq!(
         second["hosts"][0]["files"][&path],
         "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"
+    );
+}
+
+#[test]
+fn a_webhook_is_sent_what_the_template_says_and_a_broken_one_is_told_before_anything_is_changed() {
+    let fleet = fleet();
+    let hook = Server::new(&[]);
+    let run = |template: &str| {
+        fleet.file("notice.json", template);
+        let more = [
+            "--notify",
+            "webhook=HOOK",
+            "--notify-template",
+            "notice.json",
+        ];
+        let mut command = fleet.command(&words("marker=/nonexistent", &more));
+        Ended::of(command.env("HOOK", &hook.url).output().unwrap())
+    };
+    let ended = run(r#"{"text": "{{ status", "x": 1}"#);
+    assert_eq!(ended.status, Some(4), "{ended}");
+    assert!(fleet.tree("web1").is_empty(), "{ended}");
+    let ended =
+        run(r#"{"text": "{{ application }}: {{ status }} by {{ diagnosis.class }}", "n": 7}"#);
+    assert_eq!(ended.status, Some(20), "{ended}");
+    let got = hook.next();
+    assert!(
+        got.ends_with(r#"{"text":"default: rolled_back by disk","n":7}"#),
+        "{got}"
     );
 }

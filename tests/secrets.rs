@@ -2,10 +2,12 @@
 //! everything a run prints, logs and keeps, at every verbosity.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
+
+use crate::notices::Server;
 
 const CANARY: &str = "kanarienvogel-7341";
 
@@ -50,12 +52,30 @@ fn told(words: &[&str], home: &Path, no_log: bool) -> String {
         assert_eq!(path.exists(), is_asked, "{kept}: {words:?}");
         told += &fs::read_to_string(path).unwrap_or_default();
     }
+    // What it left in the host's own state, but for the files it put aside.
+    for journal in find(&host, &|path: &Path| path.ends_with("journal")) {
+        told += &String::from_utf8_lossy(&fs::read(journal).unwrap());
+    }
     if words.contains(&"--state-dir") {
         for entry in fs::read_dir(home.join("states")).unwrap() {
             told += &fs::read_to_string(entry.unwrap().path()).unwrap();
         }
     }
     told
+}
+
+/// Returns the files below a directory that are wanted.
+fn find(directory: &Path, is_wanted: &dyn Fn(&Path) -> bool) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(find(&path, is_wanted));
+        } else if is_wanted(&path) {
+            found.push(path);
+        }
+    }
+    found
 }
 
 /// Returns the lines that hold the canary.
@@ -109,4 +129,108 @@ fn the_canary_shows_where_nothing_is_said_of_hiding_it() {
     let home = TempDir::new().unwrap();
     let told = told(&["play", "--diff"], home.path(), false);
     assert!(!leaks(&told).is_empty(), "{told}");
+}
+
+const HIDDEN_BY_ITSELF: &str = "
+- hosts: all
+  gather_facts: false
+  vars:
+    kept: '{{ ansible_sandbox_root }}/file'
+  tasks:
+    - copy: {dest: '{{ kept }}', content: 'key {{ canary }}'}
+    - lineinfile: {path: '{{ kept }}', line: 'more {{ canary }}'}
+    - copy: {dest: '{{ ansible_sandbox_root }}/{{ canary }}', content: x}
+    - shell: 'echo {{ canary }}; echo {{ canary }} >&2; echo {{ canary | b64encode }}'
+      register: told
+    - debug: {var: told}
+    - command: 'echo {{ item }}'
+      loop: ['{{ canary }}']
+    - set_fact: {fact: '{{ canary }}'}
+    - command: env
+      environment: {TOKEN: '{{ canary }}'}
+    - name: The end
+      command: 'ls /{{ canary }}'
+";
+
+/// A vaulted value is hidden where nobody says `no_log`, in all that leaves a deploy too.
+#[test]
+fn a_vaulted_value_is_hidden_everywhere_without_being_told() {
+    let home = TempDir::new().unwrap();
+    let path = |name: &str| home.path().join(name);
+    fs::create_dir(path("host")).unwrap();
+    let hosts = format!(
+        "a ansible_connection=sandbox ansible_sandbox_root={}\n",
+        path("host").display()
+    );
+    fs::write(path("hosts.ini"), hosts).unwrap();
+    fs::write(path("site.yml"), HIDDEN_BY_ITSELF).unwrap();
+    fs::write(path("password"), "the-word-of-the-vault\n").unwrap();
+    fs::write(path("vault.yml"), format!("canary: {CANARY}\n")).unwrap();
+    let hook = Server::new(&[]);
+    let run = |words: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_backstay"))
+            .args(words)
+            .args(["--vault-password-file", "password"])
+            .current_dir(home.path())
+            .env_clear()
+            .env("HOME", home.path())
+            .env("ANSIBLE_LOG_PATH", path("log"))
+            .env("GITHUB_STEP_SUMMARY", path("summary"))
+            .env("HOOK", &hook.url)
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    };
+    assert!(run(&["vault", "encrypt", "vault.yml"]).status.success());
+    let deploy = [
+        "deploy",
+        "-i",
+        "hosts.ini",
+        "-e",
+        "@vault.yml",
+        "-vvvv",
+        "--diff",
+        "--output",
+        "github",
+        "--metrics-file",
+        "metrics",
+        "--state-dir",
+        "states",
+        "--notify",
+        "webhook=HOOK",
+        "--notify",
+        "slack=HOOK",
+        "--pushgateway",
+        "HOOK",
+        "site.yml",
+    ];
+    let output = run(&deploy);
+    let (out, err) = (
+        String::from_utf8_lossy(&output.stdout).into_owned(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    );
+    assert_eq!(output.status.code(), Some(21), "{out}{err}");
+    let mut told = out + &err;
+    for _ in 0..3 {
+        told += &hook.next();
+    }
+    let kept = |path: &Path| !path.components().any(|part| part.as_os_str() == "kept");
+    let ours = |path: &Path| {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        name != "file" && name != CANARY && kept(path)
+    };
+    let files = find(home.path(), &ours);
+    let journals = files
+        .iter()
+        .filter(|path| path.ends_with("journal"))
+        .count();
+    assert!(journals > 0, "{files:?}");
+    for file in files {
+        told += &String::from_utf8_lossy(&fs::read(file).unwrap());
+    }
+    assert_eq!(leaks(&told), [""; 0]);
+    // In base64 neither.
+    assert!(!told.contains("a2FuYXJpZW52b2dlbC03MzQx"), "{told}");
+    assert!(told.contains("STUCK"), "{told}");
 }

@@ -3,10 +3,11 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use clap::{ArgAction, Args};
+use indexmap::IndexMap;
 
 use super::http::{self, Message};
 use super::notices::Channel;
@@ -14,8 +15,13 @@ use super::preparation::Preparation;
 use super::{metrics, notices};
 use crate::error::{Error, Result};
 use crate::executor::TransactionOptions;
+use crate::node::Node;
 use crate::redactor::Redactor;
 use crate::report::record::Record;
+use crate::source::SourceFile;
+use crate::template::{Binding, Engine, Isolated};
+use crate::value::Value;
+use crate::yaml;
 
 /// Who is told of a deploy.
 #[derive(Debug, Default, Args)]
@@ -30,6 +36,9 @@ pub(super) struct AftermathArgs {
     /// Tell webhook, slack, pagerduty or github; the address or token is in the environment variable
     #[arg(long, value_name = "KIND=VARIABLE", action = ArgAction::Append)]
     pub(super) notify: Vec<String>,
+    /// What a webhook is sent: JSON whose texts are templates over the fields it is sent otherwise
+    #[arg(long, value_name = "FILE")]
+    pub(super) notify_template: Option<PathBuf>,
 }
 
 /// What metrics and notices name a deploy by.
@@ -64,6 +73,7 @@ pub(super) struct Audience {
     file: Option<PathBuf>,
     pushgateway: Option<String>,
     channels: Vec<Channel>,
+    template: Option<Node>,
     redactor: Redactor,
 }
 
@@ -98,6 +108,11 @@ impl Audience {
             file: args.metrics_file.as_ref().map(|path| directory.join(path)),
             pushgateway: args.pushgateway.as_deref().map(variable).transpose()?,
             channels: channels.collect::<Result<_>>()?,
+            template: args
+                .notify_template
+                .as_ref()
+                .map(|path| template(&directory.join(path)))
+                .transpose()?,
             redactor: prepared.redactor.clone(),
         })
     }
@@ -120,10 +135,17 @@ impl Audience {
             headers: vec![("Content-Type", "text/plain; version=0.0.4".into())],
             body: text,
         });
+        let mut event = notices::event(told);
+        if let Some(template) = &self.template {
+            match filled(template, &event) {
+                Ok(value) => event = value,
+                Err(error) => self.warn(&format!("template of notices: {error}")),
+            }
+        }
         let notices = self
             .channels
             .iter()
-            .filter_map(|channel| notices::message(channel, told, &self.redactor));
+            .filter_map(|channel| notices::message(channel, told, &event, &self.redactor));
         self.send_all(push.into_iter().chain(notices).collect());
     }
 
@@ -154,6 +176,30 @@ impl Audience {
         // Without a stderr there is nobody to tell.
         writeln!(std::io::stderr(), "{}", self.redactor.redact(&line)).ok();
     }
+}
+
+/// Reads the template of notices; what is wrong with it is told before the deploy.
+fn template(path: &Path) -> Result<Node> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Error::missing(format!("the file `{}` cannot be read", path.display())).caused_by(error)
+    })?;
+    let file = SourceFile::new(path.display().to_string(), text);
+    let first = |mut errors: Vec<Error>| errors.remove(0);
+    let node = yaml::parse(&file).map_err(first)?.root;
+    match Engine::new(Arc::new(Isolated)).check(&node) {
+        errors if errors.is_empty() => Ok(node),
+        errors => Err(first(errors)),
+    }
+}
+
+/// Fills the template in with what a webhook is sent otherwise.
+fn filled(template: &Node, event: &Value) -> Result<Value> {
+    let fields = event.as_map().into_iter().flatten();
+    let scope: IndexMap<Arc<str>, Binding> = fields
+        .map(|(name, value)| (name.to_string().into(), Binding::Final(value.clone())))
+        .collect();
+    let rendered = Engine::new(Arc::new(Isolated)).render(template, &scope)?;
+    Ok(rendered.into_value().unwrap_or_default())
 }
 
 fn send(message: &Message) -> Result<(), String> {

@@ -64,8 +64,14 @@ impl Channel {
     }
 }
 
-/// Returns what a receiver is sent; incidents are for deploys that failed.
-pub(super) fn message(channel: &Channel, told: &Told<'_>, redactor: &Redactor) -> Option<Message> {
+/// Returns what a receiver is sent, a webhook the event as it is given; incidents are for deploys
+/// that failed.
+pub(super) fn message(
+    channel: &Channel,
+    told: &Told<'_>,
+    to_webhook: &Value,
+    redactor: &Redactor,
+) -> Option<Message> {
     let is_failed = told.code != EXIT_OK;
     let json = |url: &str, body: Value| Message {
         url: url.to_owned(),
@@ -77,7 +83,7 @@ pub(super) fn message(channel: &Channel, told: &Told<'_>, redactor: &Redactor) -
     };
     let title = title(told);
     match channel {
-        Channel::Webhook(url) => Some(json(url, event(told))),
+        Channel::Webhook(url) => Some(json(url, to_webhook.clone())),
         Channel::Slack(url) => {
             let text = format!("{title}\n{}", details(told));
             // What Slack takes for markup.
@@ -159,7 +165,8 @@ fn details(told: &Told<'_>) -> String {
     parts.join("\n")
 }
 
-fn event(told: &Told<'_>) -> Value {
+/// Returns what is told of a deploy, as programs read it.
+pub(super) fn event(told: &Told<'_>) -> Value {
     let text = |text: Option<String>| text.map_or(Value::Null, Value::from);
     let cause = told.record.cause();
     Value::map([
@@ -204,7 +211,7 @@ mod tests {
             code,
             attempts: 1,
         };
-        message(channel, &told, &Redactor::default())
+        message(channel, &told, &event(&told), &Redactor::default())
     }
 
     #[test]

@@ -527,6 +527,7 @@ impl CommandOptions<'_> {
             gathering: gathering(config),
             any_errors_fatal: config.is_on("ANY_ERRORS_FATAL"),
             no_log: config.is_on("DEFAULT_NO_LOG"),
+            redactor: prepared.redactor.clone(),
             task_timeout: number("TASK_TIMEOUT").unwrap_or(0),
             async_dir: config
                 .text("ASYNC_DIR")

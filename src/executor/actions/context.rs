@@ -51,6 +51,16 @@ impl ActionContext<'_> {
         }
     }
 
+    /// Tells whether a call takes a known secret to the target.
+    fn gives_a_secret(&self, args: &Map) -> bool {
+        let redactor = &self.job.world.options.redactor;
+        let environment = self.settings.environment.iter();
+        let environment: Map = environment
+            .map(|(name, value)| (name.as_str().into(), value.as_str().into()))
+            .collect();
+        redactor.finds_in(args) || redactor.finds_in(&environment)
+    }
+
     /// Calls a module with the action's own arguments.
     pub(super) async fn call_module(&mut self, name: &str) -> Result<Answer, Failure> {
         let args = std::mem::take(&mut self.args);
@@ -71,7 +81,6 @@ impl ActionContext<'_> {
     ) -> Result<Answer, Failure> {
         let call = ModuleCall {
             module: name.to_owned(),
-            args,
             check: match (check, self.job.world.options.check) {
                 (false, _) => CheckMode::Off,
                 (true, true) => CheckMode::Run,
@@ -83,7 +92,8 @@ impl ActionContext<'_> {
             undo: self.settings.undo.clone(),
             protect: self.settings.protect.clone(),
             harmless: deploy::changes_nothing(&self.job.task),
-            no_log: self.settings.no_log,
+            no_log: self.settings.no_log || self.gives_a_secret(&args),
+            args,
             background: None,
             timeout: None,
         };
