@@ -62,6 +62,7 @@ fn secrets_are_judged_without_being_shown_and_masked_where_actions_reads() {
   - {name: PLAIN}
   - {name: GONE}
   - {name: MAYBE, optional: true}
+  - {name: LINES, optional: true}
   - {name: TLS, kind: certificate, file: certificate.pem}
 ";
     fs::write(home.path().join("secrets.yml"), list).unwrap();
@@ -76,13 +77,19 @@ fn secrets_are_judged_without_being_shown_and_masked_where_actions_reads() {
         "PLAIN: ok: there\n\
          GONE: wrong: the environment has no such variable\n\
          MAYBE: ok: not there, and optional\n\
+         LINES: ok: not there, and optional\n\
          TLS: ok: expires at 2126-10-31T12:30:39Z\n",
         "{ended}"
     );
     let ended = run(
         home.path(),
         &words,
-        &[plain, ("GONE", "second-secret"), ("GITHUB_ACTIONS", "true")],
+        &[
+            plain,
+            ("GONE", "second-secret"),
+            ("LINES", "first-of-three\nsecond-of-three\nthird-of-three\n"),
+            ("GITHUB_ACTIONS", "true"),
+        ],
     );
     assert_eq!(ended.status, Some(0), "{ended}");
     let (masks, told) = ended.stdout.split_once("PLAIN: ok").unwrap();
@@ -93,6 +100,10 @@ fn secrets_are_judged_without_being_shown_and_masked_where_actions_reads() {
     for form in [
         "kanarienvogel 7341",
         "a2FuYXJpZW52b2dlbCA3MzQx",
+        "first-of-three",
+        "second-of-three",
+        "third-of-three",
+        "Zmlyc3Qtb2YtdGhyZWUKc2Vjb25kLW9mLXRocmVlCnRoaXJkLW9mLXRocmVlCg==",
         "kanarienvogel%25207341",
     ] {
         assert!(

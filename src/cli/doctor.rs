@@ -24,6 +24,12 @@ pub(super) struct DoctorArgs {
     /// How far a host's clock may be off
     #[arg(long, default_value_t = 10, value_name = "SECONDS")]
     pub(super) skew: u64,
+    /// How long a host may take to answer
+    #[arg(long, value_name = "MS")]
+    pub(super) latency: Option<u64>,
+    /// How high the load of a host's last minute may be
+    #[arg(long, value_name = "LOAD")]
+    pub(super) load: Option<f64>,
 }
 
 /// Each stage of a connection may take this long: hosts that are down must not hold up the rest.
@@ -45,7 +51,7 @@ pub(super) fn run(args: &mut DoctorArgs, prepared: &Preparation) -> Result<u8, V
     args.fleet.connection.timeout.get_or_insert(STAGE_SECONDS);
     let mut findings = vec![runner(args, prepared), inventory(prepared)];
     let hosts = fleet::ask(&args.fleet, prepared, async |fleet| {
-        let asked = [("gather_subset", ["!all", "mounts", "date_time"])];
+        let asked = [("gather_subset", ["!all", "mounts", "date_time", "loadavg"])];
         let options: Map = asked
             .into_iter()
             .map(|(name, subset)| (name.into(), Value::list(subset.map(Value::from))))
@@ -142,6 +148,12 @@ fn host(
     };
     let mut told = vec![format!("agent answers in {} ms", took.as_millis())];
     let mut wrong = Vec::new();
+    if let Some(limit) = args.latency
+        && took.as_millis() > u128::from(limit)
+    {
+        let told = format!("it answered after {} ms", took.as_millis());
+        wrong.push(Diagnosis::new(Class::Degraded, &told));
+    }
     let facts = result.get("ansible_facts");
     let fact = |name: &str| facts.and_then(|facts| facts.get(name));
     let mounts = fact("ansible_mounts").and_then(Value::as_list);
@@ -154,6 +166,14 @@ fn host(
                 told.push(format!("{} free at /", mib(bytes)));
             }
         }
+    }
+    let load = fact("ansible_loadavg").and_then(|load| load.get("1m"));
+    let load = load.and_then(|load| load.to_string().parse::<f64>().ok());
+    if let Some((load, limit)) = load.zip(args.load)
+        && load > limit
+    {
+        let told = format!("the load of the last minute is {load}");
+        wrong.push(Diagnosis::new(Class::Degraded, &told));
     }
     let epoch = fact("ansible_date_time").and_then(|time| time.get("epoch"));
     let epoch = epoch.and_then(|text| text.to_string().parse::<i64>().ok());
@@ -248,6 +268,25 @@ mod tests {
              web1: clock: the clock is 99 s off; set the clock right: `timedatectl` tells whether \
              it is kept; see docs/runbooks/degraded.md#clock\n"
         );
+    }
+
+    #[test]
+    fn a_host_that_is_slow_or_busy_is_named_where_limits_are_given() {
+        let mut args = args();
+        (args.latency, args.load) = (Some(11), Some(4.0));
+        let facts = r#"{"ansible_facts":{"ansible_loadavg":{"1m":4.5}}}"#;
+        let answer = Ok((
+            serde_json::from_str(facts).unwrap(),
+            Duration::from_millis(12),
+        ));
+        let found = host(&args, "web1".into(), answer, 0);
+        let evidence: Vec<_> = found.wrong.iter().map(|it| it.evidence.as_str()).collect();
+        let wanted = [
+            "it answered after 12 ms",
+            "the load of the last minute is 4.5",
+        ];
+        assert_eq!(evidence, wanted);
+        assert!(found.wrong.iter().all(|it| it.class == Class::Degraded));
     }
 
     #[test]

@@ -12,12 +12,17 @@ use std::time::{Duration, SystemTime};
 use clap::Parser;
 
 use super::runners::{Runner, Runners};
-use super::{fleet, preflight, programs};
+use super::{fleet, http, preflight, programs};
 use crate::config::Surroundings;
 use crate::error::{EXIT_OK, Error, Result};
 
 /// The metric that says whether the runner is online.
 pub(super) const ONLINE: &str = "backstay_runner_online";
+
+/// The metrics that say whether it is degraded.
+pub(super) const DISK_FREE: &str = "backstay_runner_disk_free_bytes";
+pub(super) const LOAD: &str = "backstay_runner_load1";
+pub(super) const PROCESSORS: &str = "backstay_runner_processors";
 
 /// How old the last check-in of a runner that is online may be: it polls every minute.
 const FRESH: Duration = Duration::from_mins(5);
@@ -47,6 +52,9 @@ pub(super) struct ExporterArgs {
     /// The name of this runner (default: `RUNNER_NAME`, else the host's name)
     #[arg(long, value_name = "NAME")]
     pub(super) name: Option<String>,
+    /// Ask GitHub how many runs of this repository are queued, with the token in `GITHUB_TOKEN`
+    #[arg(long, value_name = "OWNER/NAME")]
+    pub(super) queue: Option<String>,
     /// Print the metrics once, and do not listen
     #[arg(long)]
     pub(super) once: bool,
@@ -64,6 +72,42 @@ struct Health {
     processors: usize,
     memory_available: u64,
     disk_free: u64,
+    /// Runs that wait for a runner, where GitHub is asked and answers.
+    queued: Option<u64>,
+}
+
+/// Where GitHub tells how many runs of a repository are queued.
+struct Queue {
+    url: String,
+    headers: Vec<(&'static str, String)>,
+}
+
+impl Queue {
+    fn new(repository: &str, surroundings: &Surroundings) -> Result<Self> {
+        let get = |name: &str| {
+            let value = surroundings.environment.get(name);
+            value.filter(|value| !value.is_empty()).map(String::as_str)
+        };
+        let token = get("GITHUB_TOKEN").ok_or_else(|| {
+            Error::missing("the environment has no variable `GITHUB_TOKEN`")
+                .help("`--queue` needs a token that may read the actions of the repository")
+        })?;
+        let api = get("GITHUB_API_URL").unwrap_or("https://api.github.com");
+        Ok(Self {
+            url: format!("{api}/repos/{repository}/actions/runs?status=queued&per_page=1"),
+            headers: vec![
+                ("Authorization", format!("Bearer {token}")),
+                ("User-Agent", "backstay".into()),
+            ],
+        })
+    }
+
+    /// Returns how many wait; what does not answer in time is no reason to say nothing else.
+    fn length(&self) -> Option<u64> {
+        let answer = http::get_as(&self.url, &self.headers, PATIENCE).ok()?;
+        let answer: serde_json::Value = serde_json::from_str(&answer).ok()?;
+        answer.get("total_count")?.as_u64()
+    }
 }
 
 /// Prints the metrics, or serves them until it is ended.
@@ -77,7 +121,16 @@ pub(super) fn run(args: &ExporterArgs, surroundings: &Surroundings) -> Result<u8
     };
     let directory = surroundings.working_directory.join(&args.directory);
     let labels = labels(&name, runner.as_ref(), &args.environment);
-    let metrics = || metrics(&look(&directory, args.unit.as_deref()), &labels, now());
+    let queue = args
+        .queue
+        .as_deref()
+        .map(|repository| Queue::new(repository, surroundings))
+        .transpose()?;
+    let metrics = || {
+        let mut health = look(&directory, args.unit.as_deref());
+        health.queued = queue.as_ref().and_then(Queue::length);
+        metrics(&health, &labels, now())
+    };
     if args.once {
         fleet::print(&metrics()).map_err(|mut errors| errors.remove(0))?;
         return Ok(EXIT_OK);
@@ -142,6 +195,7 @@ fn look(directory: &Path, unit: Option<&str>) -> Health {
         memory_available: memory(&read("/proc/meminfo")),
         disk_free: rustix::fs::statvfs(directory)
             .map_or(0, |found| found.f_bavail.saturating_mul(found.f_frsize)),
+        queued: None,
     }
 }
 
@@ -220,13 +274,13 @@ fn metrics(health: &Health, labels: &str, now: u64) -> String {
             health.jobs.to_string(),
         ),
         (
-            "backstay_runner_load1",
+            LOAD,
             "gauge",
             "Load of the last minute",
             health.load.to_string(),
         ),
         (
-            "backstay_runner_processors",
+            PROCESSORS,
             "gauge",
             "Processors of the machine",
             health.processors.to_string(),
@@ -238,7 +292,7 @@ fn metrics(health: &Health, labels: &str, now: u64) -> String {
             health.memory_available.to_string(),
         ),
         (
-            "backstay_runner_disk_free_bytes",
+            DISK_FREE,
             "gauge",
             "Free space where the runner works",
             health.disk_free.to_string(),
@@ -252,22 +306,67 @@ fn metrics(health: &Health, labels: &str, now: u64) -> String {
         )
         .expect("texts take every line");
     }
+    if let Some(queued) = health.queued {
+        text += "# HELP backstay_runner_queued_runs Runs that wait for a runner.\n# TYPE backstay_runner_queued_runs gauge\n";
+        text += &format!("backstay_runner_queued_runs{{{labels}}} {queued}\n");
+    }
     let version = label(&health.version);
     text += "# HELP backstay_runner_info The version of the runner.\n# TYPE backstay_runner_info gauge\n";
     text += &format!("backstay_runner_info{{{labels},version=\"{version}\"}} 1\n");
     text
 }
 
+/// What a runner that is to deploy needs.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Limits {
+    /// Free space where it works, in MiB.
+    pub(super) free: u64,
+    /// The highest load for each processor.
+    pub(super) load: Option<f64>,
+}
+
 /// Reads metrics of an exporter, and says why the runner is not healthy where it is not.
-pub(super) fn judge(text: &str) -> Result<(), String> {
-    let line = text
-        .lines()
-        .find(|line| line.starts_with(&format!("{ONLINE}{{")));
-    match line.and_then(|line| line.rsplit(' ').next()) {
-        Some("1") => Ok(()),
-        Some(_) => Err("it is offline, says its exporter".into()),
-        None => Err("its exporter says nothing of it".into()),
+pub(super) fn judge(text: &str, limits: Limits) -> Result<(), String> {
+    let value = |name: &str| {
+        let start = format!("{name}{{");
+        let line = text.lines().find(|line| line.starts_with(&start));
+        line.and_then(|line| line.rsplit(' ').next())
+    };
+    match value(ONLINE) {
+        Some("1") => {}
+        Some(_) => return Err("it is offline, says its exporter".into()),
+        None => return Err("its exporter says nothing of it".into()),
     }
+    let number = |name: &str| value(name).and_then(|value| value.parse::<f64>().ok());
+    judge_numbers(
+        number(DISK_FREE),
+        number(LOAD).zip(number(PROCESSORS)),
+        limits,
+    )
+}
+
+/// Says why a runner that is online is degraded, where it is: by free bytes, load and processors.
+pub(super) fn judge_numbers(
+    free: Option<f64>,
+    load: Option<(f64, f64)>,
+    limits: Limits,
+) -> Result<(), String> {
+    if let Some(free) = free.map(|bytes| bytes / 1_048_576.0)
+        && let Ok(wanted) = u32::try_from(limits.free)
+        && free < f64::from(wanted)
+    {
+        return Err(format!(
+            "it is degraded: only {free:.0} MiB free where it works"
+        ));
+    }
+    if let Some((load, processors)) = load
+        && limits.load.is_some_and(|limit| load > limit * processors)
+    {
+        return Err(format!(
+            "it is degraded: a load of {load} on {processors} processors"
+        ));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -282,7 +381,7 @@ mod tests {
                 checked_in,
                 ..Health::default()
             };
-            judge(&metrics(&health, "name=\"a\"", 1000))
+            judge(&metrics(&health, "name=\"a\"", 1000), Limits::default())
         };
         assert_eq!(online(true, Some(900)), Ok(()));
         for (active, checked_in) in [(false, Some(900)), (true, Some(1)), (true, None)] {
@@ -291,6 +390,29 @@ mod tests {
                 Err("it is offline, says its exporter".into())
             );
         }
+    }
+
+    #[test]
+    fn a_runner_without_room_or_with_too_much_to_do_is_degraded() {
+        let health = Health {
+            active: true,
+            checked_in: Some(1000),
+            load: 9.0,
+            processors: 4,
+            disk_free: 300 << 20,
+            ..Health::default()
+        };
+        let text = metrics(&health, "name=\"a\"", 1000);
+        let judged = |free, load| judge(&text, Limits { free, load });
+        assert_eq!(judged(300, Some(3.0)), Ok(()));
+        assert_eq!(
+            judged(301, None),
+            Err("it is degraded: only 300 MiB free where it works".into())
+        );
+        assert_eq!(
+            judged(0, Some(2.0)),
+            Err("it is degraded: a load of 9 on 4 processors".into())
+        );
     }
 
     #[test]

@@ -10,8 +10,21 @@ const LONGEST: u64 = 4 << 20;
 
 /// Gets a page, within a time that counts for all of it; what is wrong is told without the query.
 pub(super) fn get(url: &str, limit: Duration) -> Result<String, String> {
+    get_as(url, &[], limit)
+}
+
+/// Gets a page with headers of one's own.
+pub(super) fn get_as(
+    url: &str,
+    headers: &[(&'static str, String)],
+    limit: Duration,
+) -> Result<String, String> {
     let told = |error: ureq::Error| format!("{}: {error}", place(url));
-    let mut answer = agent(limit).get(url).call().map_err(told)?;
+    let mut request = agent(limit).get(url);
+    for (name, value) in headers {
+        request = request.header(*name, value);
+    }
+    let mut answer = request.call().map_err(told)?;
     let body = answer.body_mut().with_config().limit(LONGEST);
     body.read_to_string().map_err(told)
 }
@@ -34,6 +47,20 @@ pub(super) fn post(message: &Message, limit: Duration) -> Result<(), String> {
     answer
         .map(drop)
         .map_err(|error| format!("{}: {error}", server(&message.url)))
+}
+
+/// Sends a message and returns the status and the body of the answer, also where it refuses.
+pub(super) fn exchange(message: &Message, limit: Duration) -> Result<(u16, String), String> {
+    let told = |error: ureq::Error| format!("{}: {error}", place(&message.url));
+    let mut request = agent(limit).post(&message.url);
+    for (name, value) in &message.headers {
+        request = request.header(*name, value);
+    }
+    let request = request.config().http_status_as_error(false).build();
+    let mut answer = request.send(message.body.as_str()).map_err(told)?;
+    let body = answer.body_mut().with_config().limit(LONGEST);
+    let text = body.read_to_string().map_err(told)?;
+    Ok((answer.status().as_u16(), text))
 }
 
 fn agent(limit: Duration) -> ureq::Agent {

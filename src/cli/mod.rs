@@ -35,6 +35,7 @@ mod runners;
 mod schema;
 mod screen;
 mod secrets;
+mod signer;
 mod state;
 mod status;
 mod surroundings;
@@ -315,12 +316,15 @@ mod tests {
     use super::*;
 
     /// The documents that show command lines.
-    const DOCUMENTS: [&str; 11] = [
+    const DOCUMENTS: [&str; 14] = [
         include_str!("../../README.md"),
         include_str!("../../docs/deploying.md"),
         include_str!("../../docs/compatibility.md"),
         include_str!("../../docs/transactions.md"),
         include_str!("../../docs/runners.md"),
+        include_str!("../../docs/diagnosis.md"),
+        include_str!("../../docs/idempotency.md"),
+        include_str!("../../docs/safeguards.md"),
         include_str!("../../docs/runbooks/degraded.md"),
         include_str!("../../docs/runbooks/deploy-failed.md"),
         include_str!("../../docs/runbooks/network-unreachable.md"),

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use clap::Parser;
 
+use super::exporter::{self, Limits};
 use super::fleet;
+use super::http;
 use super::runners::{Role, Runner, Runners};
-use super::{exporter, http};
 use crate::config::Surroundings;
 use crate::diagnosis::{Class, Diagnosis};
 use crate::error::{EXIT_OK, Error, Result};
@@ -41,6 +42,12 @@ pub(super) struct PreflightArgs {
     /// The name of this runner (default: `RUNNER_NAME`, else the host's name)
     #[arg(long, value_name = "NAME")]
     pub(super) name: Option<String>,
+    /// How much must be free where a runner works
+    #[arg(long, default_value_t = 512, value_name = "MIB")]
+    pub(super) free: u64,
+    /// How high the load for each processor of a runner may be
+    #[arg(long, value_name = "LOAD")]
+    pub(super) load: Option<f64>,
     /// Write JSON
     #[arg(long)]
     pub(super) json: bool,
@@ -58,8 +65,12 @@ struct Decision {
 pub(super) fn run(args: &PreflightArgs, surroundings: &Surroundings) -> Result<u8> {
     let runners = Runners::load(&surroundings.working_directory.join(&args.runners))?;
     let name = name(args.name.as_ref(), surroundings);
+    let limits = Limits {
+        free: args.free,
+        load: args.load,
+    };
     let decision = decide(&runners, &name, args.role, &args.environment, |runner| {
-        health(runner, runners.prometheus.as_deref())
+        health(runner, runners.prometheus.as_deref(), limits)
     });
     let first = |mut errors: Vec<Error>| errors.remove(0);
     if args.json {
@@ -152,31 +163,53 @@ fn decide(
 }
 
 /// Asks a runner's exporter, or a Prometheus, whether the runner is healthy.
-fn health(runner: &Runner, prometheus: Option<&str>) -> Result<(), String> {
+fn health(runner: &Runner, prometheus: Option<&str>, limits: Limits) -> Result<(), String> {
     if let Some(url) = &runner.exporter {
-        return exporter::judge(&http::get(url, PATIENCE)?);
+        return exporter::judge(&http::get(url, PATIENCE)?, limits);
     }
     let Some(prometheus) = prometheus else {
         return Err("neither an exporter nor a Prometheus is named for it".into());
     };
-    let query = format!("{}{{name=\"{}\"}}", exporter::ONLINE, runner.name);
     let base = prometheus.trim_end_matches('/');
+    let metrics = [
+        exporter::ONLINE,
+        exporter::DISK_FREE,
+        exporter::LOAD,
+        exporter::PROCESSORS,
+    ];
+    let query = format!(
+        "{{__name__=~\"{}\",name=\"{}\"}}",
+        metrics.join("|"),
+        runner.name
+    );
     let url = format!("{base}/api/v1/query?query={}", http::encoded(&query));
-    judge_answer(&http::get(&url, PATIENCE)?)
+    judge_answer(&http::get(&url, PATIENCE)?, limits)
 }
 
 /// Reads the answer of a Prometheus to the query for one runner.
-fn judge_answer(text: &str) -> Result<(), String> {
+fn judge_answer(text: &str, limits: Limits) -> Result<(), String> {
     let answer: serde_json::Value =
         serde_json::from_str(text).map_err(|_| "Prometheus did not answer in JSON".to_owned())?;
-    match answer
-        .pointer("/data/result/0/value/1")
-        .and_then(|it| it.as_str())
-    {
-        Some("1") => Ok(()),
-        Some(_) => Err("it is offline, says Prometheus".into()),
-        None => Err("Prometheus knows nothing of it".into()),
+    let series = answer
+        .pointer("/data/result")
+        .and_then(|series| series.as_array());
+    let value = |name: &str| {
+        let mut series = series.into_iter().flatten();
+        let of_name = series
+            .find(|it| it.pointer("/metric/__name__").and_then(|it| it.as_str()) == Some(name))?;
+        of_name.pointer("/value/1")?.as_str()
+    };
+    match value(exporter::ONLINE) {
+        Some("1") => {}
+        Some(_) => return Err("it is offline, says Prometheus".into()),
+        None => return Err("Prometheus knows nothing of it".into()),
     }
+    let number = |name: &str| value(name).and_then(|value| value.parse::<f64>().ok());
+    exporter::judge_numbers(
+        number(exporter::DISK_FREE),
+        number(exporter::LOAD).zip(number(exporter::PROCESSORS)),
+        limits,
+    )
 }
 
 #[cfg(test)]
@@ -236,14 +269,31 @@ mod tests {
     }
 
     #[test]
-    fn prometheus_says_online_with_a_one() {
-        let answer = |value: &str| {
-            judge_answer(&format!(
-                r#"{{"status":"success","data":{{"result":[{{"metric":{{}},"value":[1,"{value}"]}}]}}}}"#
-            ))
+    fn prometheus_says_online_with_a_one_and_how_much_is_free() {
+        let answer = |online: &str, free: &str| {
+            let series = |name: &str, value: &str| {
+                format!(r#"{{"metric":{{"__name__":"{name}"}},"value":[1,"{value}"]}}"#)
+            };
+            let (online, free) = (
+                series(exporter::ONLINE, online),
+                series(exporter::DISK_FREE, free),
+            );
+            let limits = Limits {
+                free: 512,
+                load: None,
+            };
+            let text = format!(r#"{{"status":"success","data":{{"result":[{free},{online}]}}}}"#);
+            judge_answer(&text, limits)
         };
-        assert_eq!(answer("1"), Ok(()));
-        assert_eq!(answer("0"), Err("it is offline, says Prometheus".into()));
-        assert!(judge_answer(r#"{"data":{"result":[]}}"#).is_err());
+        assert_eq!(answer("1", "1e10"), Ok(()));
+        assert_eq!(
+            answer("1", "1048576"),
+            Err("it is degraded: only 1 MiB free where it works".into())
+        );
+        assert_eq!(
+            answer("0", "1e10"),
+            Err("it is offline, says Prometheus".into())
+        );
+        assert!(judge_answer(r#"{"data":{"result":[]}}"#, Limits::default()).is_err());
     }
 }

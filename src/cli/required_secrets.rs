@@ -11,6 +11,7 @@ use russh::keys::HashAlg;
 
 use super::certificate;
 use super::fleet;
+use super::signer::{self, CertificateArgs};
 use crate::config::Surroundings;
 use crate::error::{EXIT_ERROR, EXIT_OK, Error, Result, nearest};
 use crate::redactor::Redactor;
@@ -40,6 +41,8 @@ pub(super) enum SecretsAction {
         #[arg(long)]
         json: bool,
     },
+    /// Have a signer certify a new SSH key by this runner's identity token
+    Certificate(CertificateArgs),
 }
 
 /// Something expires soon; everything is well otherwise.
@@ -83,7 +86,10 @@ enum Standing {
 
 /// Checks the secrets and prints how each stands.
 pub(super) fn run(args: &SecretsArgs, surroundings: &Surroundings) -> Result<u8> {
-    let SecretsAction::Check { file, warn, json } = &args.action;
+    let (file, warn, json) = match &args.action {
+        SecretsAction::Check { file, warn, json } => (file, warn, json),
+        SecretsAction::Certificate(args) => return signer::run(args, surroundings),
+    };
     let path = surroundings.working_directory.join(file);
     let text = std::fs::read_to_string(&path).map_err(|error| {
         Error::missing(format!("the file `{}` cannot be read", file.display())).caused_by(error)
@@ -146,8 +152,9 @@ fn print(told: &[(&Required, (Standing, String))], redactor: &Redactor, json: bo
     fleet::print(&redactor.redact(&lines.collect::<String>())).map_err(first)
 }
 
-/// Tells the log of GitHub Actions what to mask, before anything else is written.
-fn mask(redactor: &Redactor) -> Result<()> {
+/// Tells the log of GitHub Actions what to mask, before anything else is written. The lines of a
+/// text are secrets of their own, as its encoded forms are.
+pub(super) fn mask(redactor: &Redactor) -> Result<()> {
     let mut out = io::stdout().lock();
     for secret in redactor.known_from(0) {
         if !secret.contains(['\n', '\r']) {

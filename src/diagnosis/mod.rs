@@ -24,6 +24,7 @@ pub enum Class {
     Lock,
     Runner,
     Clock,
+    Degraded,
     Playbook,
     Interrupted,
     Partial,
@@ -32,7 +33,7 @@ pub enum Class {
 
 impl Class {
     /// Every class.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Network,
         Self::HostKey,
         Self::Credentials,
@@ -45,6 +46,7 @@ impl Class {
         Self::Lock,
         Self::Runner,
         Self::Clock,
+        Self::Degraded,
         Self::Playbook,
         Self::Interrupted,
         Self::Partial,
@@ -66,6 +68,7 @@ impl Class {
             Self::Lock => "lock",
             Self::Runner => "runner",
             Self::Clock => "clock",
+            Self::Degraded => "degraded",
             Self::Playbook => "playbook",
             Self::Interrupted => "interrupted",
             Self::Partial => "partial state",
@@ -95,6 +98,7 @@ impl Class {
             Self::Lock => "see who holds it with `backstay lock list`, and wait",
             Self::Runner => "look at the runner's service; deploy from the secondary meanwhile",
             Self::Clock => "set the clock right: `timedatectl` tells whether it is kept",
+            Self::Degraded => "end what keeps it busy, or deploy from the secondary meanwhile",
             Self::Playbook => "correct the playbook or variable at the place that is named",
             Self::Interrupted => "deploy again; `backstay status` tells what stands",
             Self::Partial => "settle it with `backstay recover`, then look at `backstay status`",
@@ -117,6 +121,7 @@ impl Class {
             Self::Lock => "docs/runbooks/deploy-failed.md#lock",
             Self::Runner => "docs/runbooks/runner-offline.md#runner",
             Self::Clock => "docs/runbooks/degraded.md#clock",
+            Self::Degraded => "docs/runbooks/degraded.md#degraded",
             Self::Playbook => "docs/runbooks/deploy-failed.md#playbook",
             Self::Interrupted => "docs/runbooks/rollback.md#interrupted",
             Self::Partial => "docs/runbooks/rollback.md#partial-state",
