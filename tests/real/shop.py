@@ -161,7 +161,7 @@ class Shop:
         """A deploy that waits at its gate on every host, everything before it done."""
         running = self.start("-e", "gate=shut", *arguments, **options)
         for host in self.hosts:
-            self.lab.wait_until(host, "test -e /run/shop.running && grep -x 'release {}' /run/shop.running".format(options.get("release", "1")))
+            self.lab.wait_until(host, "test -e /run/shop.running && grep -x 'release {}' /run/shop.running".format(options.get("release", "1")), seconds=90)
         return running
 
     def open_gate(self):

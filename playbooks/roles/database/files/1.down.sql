@@ -1,0 +1,4 @@
+BEGIN;
+DROP TABLE visits;
+DROP TABLE schema_version;
+COMMIT;
