@@ -30,7 +30,9 @@ impl Host {
         )
         .unwrap();
         let sandbox = sandbox.display();
-        let hosts = format!("[app]\none ansible_sandbox_root={sandbox} app_port={port}\n");
+        let hosts = format!(
+            "[app]\none ansible_sandbox_root={sandbox} app_port={port}\n[database]\n[frontend]\n"
+        );
         fs::write(root.path().join("hosts"), hosts).unwrap();
         Self { root }
     }
