@@ -22,6 +22,7 @@ const SKIPPED: &[&str] = &[
     "ansible.posix.at",
     "community.general.django_manage",
     "community.general.mail",
+    "community.postgresql.postgresql_script",
     "expect",
     "tempfile",
     "uri",

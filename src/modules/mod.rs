@@ -79,6 +79,7 @@ mod path_info;
 mod ping;
 mod pip;
 mod pip_package_info;
+mod placeholders;
 mod postgresql;
 mod rabbitmq_plugin;
 mod replace;
@@ -224,7 +225,10 @@ const MODULES: &[Module] = &[
     module!(yarn, YarnArgs),
     module!(postgresql, PostgresqlDbArgs, run_database),
     module!(postgresql, PostgresqlExtArgs, run_extension),
+    module!(postgresql, PostgresqlPrivsArgs, run_privileges),
+    module!(postgresql, PostgresqlQueryArgs, run_query),
     module!(postgresql, PostgresqlSchemaArgs, run_schema),
+    module!(postgresql, PostgresqlScriptArgs, run_script),
     module!(postgresql, PostgresqlUserArgs, run_role),
     module!(rabbitmq_plugin, RabbitmqPluginArgs),
     module!(copy, CopyArgs),

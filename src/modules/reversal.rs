@@ -42,6 +42,9 @@ const SENT: &str = "what was sent stays sent; on the host there is nothing to un
 const POSTGRES: &str = "what it made is dropped, what it changed gets its old settings; what it \
                         dropped can be brought back by nobody";
 
+const STATEMENTS: &str = "`backstay_undo` is run, or the paths of `backstay_protect` come back; with \
+                          none of them nobody knows, but what only reads changes nothing";
+
 /// The modules that `MODULES` lists, in alphabetical order.
 const REVERSALS: &[(&str, Reversal)] = &[
     (
@@ -184,7 +187,10 @@ const REVERSALS: &[(&str, Reversal)] = &[
     ("pip_package_info", Nothing),
     ("postgresql_db", Compensated(POSTGRES)),
     ("postgresql_ext", Compensated(POSTGRES)),
+    ("postgresql_privs", Compensated(POSTGRES)),
+    ("postgresql_query", Asked(STATEMENTS)),
     ("postgresql_schema", Compensated(POSTGRES)),
+    ("postgresql_script", Asked(STATEMENTS)),
     ("postgresql_user", Compensated(POSTGRES)),
     (
         "rabbitmq_plugin",

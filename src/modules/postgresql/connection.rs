@@ -44,8 +44,7 @@ impl<'m> Server<'m> {
 
     /// Asks; each row is a dictionary.
     pub(super) fn rows(&mut self, query: &str) -> Result<Vec<Value>, Failure> {
-        let sql = format!("SELECT coalesce(json_agg(row_to_json(t)), '[]') FROM ({query}) t;");
-        let command = self.command(&sql);
+        let command = self.command(&as_json(query));
         let output = self.machine.query(&command)?;
         refuse(Some(&output))?;
         let text = output.stdout_text();
@@ -80,6 +79,50 @@ impl<'m> Server<'m> {
         let command = self.command(statement);
         let output = self.machine.execute(&command, effect)?.output();
         refuse(output.as_ref())
+    }
+
+    /// Runs a script that leaves nothing changed, with more words for `psql`.
+    pub(super) fn look(&mut self, words: &[String], script: &str) -> Result<Output, Failure> {
+        let command = self.worded(words, script);
+        Ok(self.machine.query(&command)?)
+    }
+
+    /// Runs a script that changes what only its user knows; `None` in check mode.
+    pub(super) fn change(
+        &mut self,
+        words: &[String],
+        script: &str,
+        shown: &str,
+    ) -> Result<Option<Output>, Failure> {
+        let command = self.worded(words, script);
+        let execution = self.machine.execute(&command, Effect::opaque(shown))?;
+        Ok(execution.output())
+    }
+
+    /// Tries a statement in a transaction that is rolled back; returns what `watched` says before
+    /// and after it.
+    pub(super) fn rehearse(
+        &mut self,
+        statement: &str,
+        watched: &str,
+    ) -> Result<[Vec<Value>; 2], Failure> {
+        let watch = as_json(watched);
+        let script = format!("BEGIN;\n{watch}\n{statement};\n{watch}\nROLLBACK;");
+        let output = self.look(&[], &script)?;
+        refuse(Some(&output))?;
+        let text = output.stdout_text();
+        let mut answers = serde_json::Deserializer::from_str(&text).into_iter::<Value>();
+        let mut next = || {
+            let answer = answers.next().and_then(Result::ok).unwrap_or_default();
+            answer.as_list().unwrap_or_default().to_vec()
+        };
+        Ok([next(), next()])
+    }
+
+    fn worded(&self, words: &[String], script: &str) -> Command {
+        let mut argv = self.argv();
+        argv.extend_from_slice(words);
+        self.with_password(tool::command(&argv).stdin(self.script(script)))
     }
 
     fn argv(&self) -> Vec<String> {
@@ -138,7 +181,10 @@ impl<'m> Server<'m> {
     }
 
     fn command(&self, sql: &str) -> Command {
-        let command = tool::command(&self.argv()).stdin(self.script(sql));
+        self.worded(&[], sql)
+    }
+
+    fn with_password(&self, command: Command) -> Command {
         match &self.login.password {
             Some(password) if !password.is_empty() => command.env("PGPASSWORD", password),
             _ => command,
@@ -152,22 +198,29 @@ impl<'m> Server<'m> {
     }
 }
 
-/// Returns the server's own words for a refusal.
+/// Writes a query whose answer is one list of dictionaries.
+fn as_json(query: &str) -> String {
+    format!("SELECT coalesce(json_agg(row_to_json(t)), '[]') FROM ({query}) t;")
+}
+
 fn refuse(output: Option<&Output>) -> Result<(), Failure> {
-    let Some(output) = output.filter(|output| !output.success()) else {
-        return Ok(());
-    };
+    match output {
+        Some(output) if !output.success() => Err(Failure::new(reason(output))),
+        _ => Ok(()),
+    }
+}
+
+/// Returns the server's own words for a refusal.
+pub(super) fn reason(output: &Output) -> String {
     let said = output.stderr_text();
     let why = said
         .lines()
         .find_map(|line| line.split_once("ERROR:  ").map(|(_, why)| why))
         .unwrap_or_else(|| said.trim());
     if output.status == 2 {
-        return Err(Failure::new(format!(
-            "unable to connect to database: {why}"
-        )));
+        return format!("unable to connect to database: {why}");
     }
-    Err(Failure::new(why))
+    why.to_owned()
 }
 
 /// Quotes a name.

@@ -1,17 +1,23 @@
-//! The modules for `PostgreSQL`: databases, roles, schemas and extensions.
+//! The modules for `PostgreSQL`: databases, roles, privileges, schemas, extensions, statements.
 //!
 //! They speak to the server through the target's own `psql`, which every server comes with.
 
 mod connection;
 mod database;
 mod extension;
+mod privileges;
+mod query;
 mod role;
+mod rows;
 mod schema;
+mod statements;
 #[cfg(test)]
 mod testing;
 
 pub(super) use database::{PostgresqlDbArgs, run_database};
 pub(super) use extension::{PostgresqlExtArgs, run_extension};
+pub(super) use privileges::{PostgresqlPrivsArgs, run_privileges};
+pub(super) use query::{PostgresqlQueryArgs, PostgresqlScriptArgs, run_query, run_script};
 pub(super) use role::{PostgresqlUserArgs, run_role};
 pub(super) use schema::{PostgresqlSchemaArgs, run_schema};
 

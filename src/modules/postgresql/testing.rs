@@ -115,6 +115,25 @@ impl Cluster {
         serde_json::to_string(&Value::from(result)).unwrap()
     }
 
+    /// Has the server do something.
+    #[expect(clippy::disallowed_methods, reason = "a test prepares its own server")]
+    pub(super) fn sql(&self, text: &str) {
+        let done = Command::new("psql")
+            .arg("-h")
+            .arg(self.directory.path())
+            .args(["-qU", "postgres", "-v", "ON_ERROR_STOP=1", "-c", text])
+            .status();
+        assert!(done.unwrap().success(), "{text}");
+    }
+
+    /// Writes a file beside the server's and returns its path.
+    #[expect(clippy::disallowed_methods, reason = "a test writes its own fixture")]
+    pub(super) fn file(&self, name: &str, text: &str) -> String {
+        let path = self.directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    }
+
     /// Returns the point in the log to undo to.
     pub(super) fn after_now(&self) -> usize {
         self.log.records().len()
