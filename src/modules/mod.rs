@@ -23,6 +23,7 @@ mod command;
 mod composer;
 mod copy;
 mod cron;
+mod crypto;
 mod deb822_repository;
 mod debconf;
 mod deploy_helper;
@@ -177,6 +178,11 @@ const MODULES: &[Module] = &[
     module!(async_status, AsyncStatusArgs),
     module!(blockinfile, BlockinfileArgs),
     module!(command, CommandArgs),
+    module!(crypto, OpensslCsrArgs, run_request),
+    module!(crypto, OpensslDhparamArgs, run_dhparam),
+    module!(crypto, OpensslPrivatekeyArgs, run_privatekey),
+    module!(crypto, OpensslPublickeyArgs, run_publickey),
+    module!(crypto, X509CertificateArgs, run_certificate),
     module!(docker, DockerComposeV2Args, run_compose),
     module!(docker, DockerComposeV2PullArgs, run_compose_pull),
     module!(docker, DockerContainerArgs, run_container),

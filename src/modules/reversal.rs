@@ -173,6 +173,10 @@ const REVERSALS: &[(&str, Reversal)] = &[
     ),
     ("mount_facts", Nothing),
     ("npm", Compensated(PROGRAMS)),
+    ("openssl_csr", Exact(FILES)),
+    ("openssl_dhparam", Exact(FILES)),
+    ("openssl_privatekey", Exact(FILES)),
+    ("openssl_publickey", Exact(FILES)),
     ("package", Compensated(PACKAGES)),
     ("package_facts", Nothing),
     (
@@ -251,6 +255,7 @@ const REVERSALS: &[(&str, Reversal)] = &[
     ("user", Compensated(ACCOUNTS)),
     ("wait_for", Nothing),
     ("wakeonlan", Compensated(SENT)),
+    ("x509_certificate", Exact(FILES)),
     (
         "yarn",
         Compensated(
