@@ -135,7 +135,7 @@ fn ends_of_messages(log: &Path) -> Vec<usize> {
 #[test]
 fn a_commit_that_is_lost_on_a_silent_link_is_told_as_it_ended() {
     let mut pair = Pair::new();
-    assert_eq!(pair.deploy().status, Some(0));
+    assert_eq!(pair.deploy(UNHURRIED).status, Some(0));
     let said = fs::read(pair.log("there-2")).unwrap();
     let commit = br#"{"type":"transaction","seq":2,"ask":{"ask":"commit""#;
     let at = said.windows(commit.len()).position(|part| part == commit);
