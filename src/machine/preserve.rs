@@ -1,7 +1,7 @@
 //! Whole paths kept as they are before a program changes them, for an undo that puts the copy
 //! back. Knows nothing of the program.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::transaction::journal::{KEEPING, Undo, UndoRecord, UndoStep};
 
@@ -94,6 +94,8 @@ fn quoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
     use crate::machine::MachineOptions;
     use crate::transaction::journal::MemoryLog;
