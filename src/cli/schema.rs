@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::documentation::{Documented, every};
 use super::fleet;
-use crate::arguments::{OptionType, Parameter};
+use crate::arguments::{ArgumentSpec, OptionType, Parameter};
 use crate::error::{EXIT_OK, Error};
 use crate::executor::Executable;
 use crate::playbook::{
@@ -347,7 +347,7 @@ fn module(it: Documented) -> Value {
     // `service` hands over to the service manager's own module, with all options.
     let others = handed_over
         .into_iter()
-        .flat_map(|spec| spec.all_parameters());
+        .flat_map(ArgumentSpec::all_parameters);
     for parameter in others.chain(it.spec.all_parameters()) {
         if parameter.internal {
             continue;
@@ -375,7 +375,11 @@ fn option(parameter: &Parameter) -> Value {
     let lines: Vec<_> = parameter.doc.iter().map(|line| line.trim()).collect();
     let mut description = lines.join(" ");
     if parameter.required {
-        description = format!("{description} (required)").trim().to_owned();
+        description += if description.is_empty() {
+            "(required)"
+        } else {
+            " (required)"
+        };
     }
     if !description.is_empty() {
         value["description"] = description.into();

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::machine::{Effect, Machine, Output, split_words};
-use crate::value::Value;
+use crate::value::{Map, Value};
 
 use super::tool;
 use super::{Failure, ModuleResult, Outcome};
@@ -31,7 +31,7 @@ crate::arguments! {
         no_scripts: bool { default: "false" },
         /// Use no plugins.
         no_plugins: bool { default: "false" },
-        /// Cache what classes there are in APCu.
+        /// Cache what classes there are in `APCu`.
         apcu_autoloader: bool { default: "false" },
         /// Make a map of all classes.
         optimize_autoloader: bool { default: "true" },
@@ -172,7 +172,7 @@ impl Composer<'_> {
             .get("definition")
             .and_then(|it| it.get("options"))
             .and_then(Value::as_map);
-        let names = options.into_iter().flat_map(|map| map.keys());
+        let names = options.into_iter().flat_map(Map::keys);
         Ok(names.map(ToString::to_string).collect())
     }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::arguments::FileAttributes;
-use crate::machine::{Follow, Machine};
+use crate::machine::{Follow, Machine, Metadata};
 use crate::value::{Map, Value};
 
 use super::{Failure, ModuleResult, Outcome};
@@ -228,7 +228,7 @@ impl Helper<'_> {
                 self.remove_directory(&path)?;
                 continue;
             }
-            let found = self.machine.metadata(&path)?.filter(|found| found.is_dir());
+            let found = self.machine.metadata(&path)?.filter(Metadata::is_dir);
             let is_reserved = Some(&*entry.name.to_string_lossy()) == self.args.release.as_deref();
             if let Some(found) = found.filter(|_| !is_reserved) {
                 kept.push((found.ctime, path));

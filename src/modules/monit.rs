@@ -289,7 +289,7 @@ impl Monit<'_> {
             is_pending: false,
         };
         let is_told = |kind: &&str| lower.contains(&format!("{kind} '{name}'"));
-        if !KINDS.iter().any(|kind| is_told(&kind)) {
+        if !KINDS.iter().any(is_told) {
             return Ok(is(Condition::Missing));
         }
         let status = text

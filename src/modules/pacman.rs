@@ -363,7 +363,7 @@ impl Pacman<'_> {
                 match known.installed.get(name) {
                     Some(old) => {
                         before.push(format!("{name}-{old}{}", why(has)));
-                        undo.push(self.from_cache(name, old));
+                        undo.push(self.cached(name, old));
                     }
                     None => undo.push(tool::step(&self.argv(
                         &["--remove", "--noconfirm", "--nodeps", "--nodeps", name],
@@ -455,7 +455,7 @@ impl Pacman<'_> {
             .installed
             .iter()
             .filter(|(name, version)| gone.contains(&format!("{name}-{version}")))
-            .map(|(name, version)| self.from_cache(name, version))
+            .map(|(name, version)| self.cached(name, version))
             .collect();
         let output = self.act(&argv, undo, "failed to remove package(s)")?;
         let message = match output {
@@ -484,7 +484,7 @@ impl Pacman<'_> {
         self.told.packages = Some(found.keys().cloned().collect());
         let undo = found
             .iter()
-            .map(|(name, (old, _))| self.from_cache(name, old))
+            .map(|(name, (old, _))| self.cached(name, old))
             .collect();
         let argv = self.argv(&["--sync", "--sysupgrade", "--quiet", "--noconfirm"], more);
         let output = self.act(&argv, undo, "Could not upgrade")?;
@@ -497,7 +497,7 @@ impl Pacman<'_> {
     }
 
     /// Returns a step that installs an old version from pacman's cache.
-    fn from_cache(&self, name: &str, version: &str) -> UndoStep {
+    fn cached(&self, name: &str, version: &str) -> UndoStep {
         let script = r#"set -- "$1" /var/cache/pacman/pkg/"$2"-*.pkg.tar.*[!g]
 exec "$1" --upgrade --noconfirm --nodeps --nodeps "$2""#;
         UndoStep::new([
@@ -526,7 +526,10 @@ fn listed(line: &str) -> Option<(&str, &str)> {
 
 fn sorted_lines(mut lines: Vec<String>) -> String {
     lines.sort();
-    lines.iter().map(|line| format!("{line}\n")).collect()
+    lines
+        .iter()
+        .flat_map(|line| [line.as_str(), "\n"])
+        .collect()
 }
 
 #[cfg(test)]

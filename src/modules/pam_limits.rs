@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::Access;
 
-use crate::machine::{Content, Machine, NewFile};
+use crate::machine::{Content, Machine, Metadata, NewFile};
 
 use super::{Diff, Failure, ModuleResult, Outcome, edit};
 
@@ -44,7 +44,7 @@ const UNLIMITED: [&str; 3] = ["unlimited", "infinity", "-1"];
 /// Sets the limit where it differs.
 pub(crate) fn run(machine: &mut Machine, args: PamLimitsArgs) -> ModuleResult {
     let path = &args.dest;
-    let found = machine.metadata(path)?.filter(|found| found.is_file());
+    let found = machine.metadata(path)?.filter(Metadata::is_file);
     check_access(machine, path, found.is_some())?;
     if args.use_max && args.use_min {
         return Err(Failure::new(

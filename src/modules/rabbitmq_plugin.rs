@@ -1,4 +1,4 @@
-//! `rabbitmq_plugin`: which plugins RabbitMQ loads.
+//! `rabbitmq_plugin`: which plugins the broker loads.
 
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,7 @@ crate::arguments! {
         state: String { default: "enabled", choices: ["enabled", "disabled"] },
         /// Whether the broker runs while plugins change.
         broker_state: String { default: "online", choices: ["online", "offline"] },
-        /// Where RabbitMQ is installed.
+        /// Where `RabbitMQ` is installed.
         prefix: Option<PathBuf> {},
     }
 }

@@ -7,7 +7,7 @@ use crate::machine::{Effect, Machine};
 use super::{Failure, ModuleResult, Outcome};
 
 crate::arguments! {
-    /// Send a magic Wake-on-LAN (WoL) broadcast packet.
+    /// Send a magic Wake-on-LAN broadcast packet.
     pub(crate) struct WakeonlanArgs for "community.general.wakeonlan" {
         /// The address of the card to wake.
         mac: String { required },

@@ -98,8 +98,7 @@ impl Message<'_> {
             lines.extend(folded(bytes));
         }
         lines.push(format!("--{boundary}--"));
-        let text: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
-        Ok(text.into_bytes())
+        Ok((lines.join("\r\n") + "\r\n").into_bytes())
     }
 }
 
