@@ -12,6 +12,7 @@ use crate::value::{Map, Value};
 use super::encoding::{self, Decoded};
 use super::glob::NamePattern;
 use super::lines::split_any_lines;
+use super::os_error::os_error;
 use super::stat::{algorithm, metadata_values};
 use super::{Failure, ModuleResult, Outcome};
 
@@ -197,7 +198,7 @@ impl Search<'_> {
             return Err(error.into());
         }
         let path = path.display().to_string();
-        self.skipped.insert(path.into(), error.to_string().into());
+        self.skipped.insert(path.into(), os_error(&error).into());
         Ok(())
     }
 
@@ -261,7 +262,8 @@ enum Name {
 struct Contains {
     text: Pattern,
     bytes: Pattern,
-    encoding: String,
+    /// The one that the task names: a file in another ends the search of its path.
+    encoding: Option<String>,
     whole: bool,
 }
 
@@ -366,7 +368,7 @@ impl Conditions {
         match &self.contains {
             Some(contains) if found.is_file() && self.file_type == "file" => {
                 match machine.read(path) {
-                    Ok(bytes) => contains.matches(&bytes),
+                    Ok(bytes) => contains.matches(&bytes, path),
                     Err(_) => Ok(false),
                 }
             }
@@ -402,13 +404,20 @@ impl Contains {
         Ok(Some(Self {
             text: Pattern::text(pattern, Flags::default())?,
             bytes: Pattern::bytes(pattern, Flags::default())?,
-            encoding: args.encoding.clone().unwrap_or_else(|| "utf-8".into()),
+            encoding: args.encoding.clone(),
             whole: args.read_whole_file,
         }))
     }
 
-    fn matches(&self, bytes: &[u8]) -> Result<bool, Failure> {
-        let mut lines = split_any_lines(bytes);
+    fn matches(&self, bytes: &[u8], path: &Path) -> Result<bool, Failure> {
+        let recoded = match &self.encoding {
+            Some(encoding) => {
+                let text = encoding::decode_strictly(bytes, encoding)?;
+                Some(text.ok_or_else(|| not_in(encoding, path))?)
+            }
+            None => None,
+        };
+        let mut lines = split_any_lines(recoded.as_ref().map_or(bytes, String::as_bytes));
         for line in &mut lines {
             end_with_newline(line);
         }
@@ -416,7 +425,7 @@ impl Contains {
             lines = vec![lines.concat()];
         }
         for line in &lines {
-            let found = match encoding::decode(line, &self.encoding)? {
+            let found = match encoding::decode(line, "utf-8")? {
                 Decoded::Text(text) if self.whole => self.text.search(text.as_str()),
                 Decoded::Text(text) => self.text.match_start(text.as_str()),
                 Decoded::Bytes(bytes) if self.whole => self.bytes.search(bytes.as_slice()),
@@ -428,6 +437,13 @@ impl Contains {
         }
         Ok(false)
     }
+}
+
+fn not_in(encoding: &str, path: &Path) -> Failure {
+    Failure::new(format!(
+        "Failed to read the file {} due to an encoding error. current encoding: {encoding}",
+        path.display()
+    ))
 }
 
 /// Makes any line end a newline, as Python's text mode does.
