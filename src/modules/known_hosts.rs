@@ -94,16 +94,15 @@ pub(crate) fn run(machine: &mut Machine, args: KnownHostsArgs) -> ModuleResult {
         .with("path", path.display().to_string())
         .with("hash_host", args.hash_host)
         .with("state", args.state.as_str());
-    if machine.wants_diff() {
-        let shown = path.display().to_string();
-        let old = if before.is_some() {
-            &shown
-        } else {
-            "/dev/null"
-        };
-        let diff = Diff::new(text, after).headers(old, shown.as_str());
-        outcome = outcome.only_diff(diff);
-    }
+    let shown = path.display().to_string();
+    let old = if before.is_some() {
+        &shown
+    } else {
+        "/dev/null"
+    };
+    // Ansible returns it whether or not it is to be shown.
+    let diff = Diff::new(text, after).headers(old, shown.as_str());
+    outcome = outcome.only_diff(diff);
     Ok(outcome.with_all(path_info(machine, &path)?))
 }
 

@@ -15,7 +15,7 @@ crate::arguments! {
         /// The packages.
         name: Vec<String> { required },
         /// What they should be, in the words of the host's package manager.
-        state: String { required },
+        state: Option<String> {},
         /// The package manager to use; found out unless it is named.
         r#use: String { default: "auto" },
     }
@@ -53,17 +53,16 @@ pub(crate) fn run(machine: &mut Machine, args: PackageArgs) -> ModuleResult {
             )));
         }
     };
-    let state = match args.state.as_str() {
+    let state = args.state.as_deref().map(|state| match state {
         "installed" => "present",
         "removed" => "absent",
         state => state,
-    };
-    let given: Map = [
-        ("name".into(), crate::value::Value::list(args.name)),
-        ("state".into(), state.into()),
-    ]
-    .into_iter()
-    .collect();
+    });
+    let mut given = Map::new();
+    given.insert("name".into(), crate::value::Value::list(args.name));
+    if let Some(state) = state {
+        given.insert("state".into(), state.into());
+    }
     match manager {
         "dnf" => dnf::run(machine, DnfArgs::parse(&given)?),
         "dnf5" => dnf::run_dnf5(machine, DnfArgs::parse(&given)?),

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use rustix::fs::Access;
+use rustix::io::Errno;
 
 use crate::machine::{self, Algorithm, Command, FileKind, Machine, Metadata};
 use crate::value::{Map, Value};
@@ -49,7 +50,12 @@ pub(crate) fn run(machine: &mut Machine, args: StatArgs) -> ModuleResult {
     add_kernels(&mut stat, &found);
     add_access(machine, &mut stat, &path);
     if found.is_link() {
-        let source = machine.real_path(&path)?.display().to_string();
+        // A link that leads to itself is as far as one gets, as for Python.
+        let source = match machine.real_path(&path) {
+            Err(error) if error.errno() == Some(Errno::LOOP.raw_os_error()) => path.clone(),
+            source => source?,
+        };
+        let source = source.display().to_string();
         let target = machine.read_link(&path)?.display().to_string();
         stat.insert("lnk_source".into(), source.into());
         stat.insert("lnk_target".into(), target.into());

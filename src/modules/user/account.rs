@@ -15,6 +15,8 @@ pub(super) struct Shadow {
     pub(super) inactive: Option<i64>,
     /// The day the account expires, since the epoch.
     pub(super) expires: Option<i64>,
+    /// The file can be read and has no such line.
+    pub(super) is_missing: bool,
 }
 
 /// The further groups a user is in, and is to be in.
@@ -38,7 +40,10 @@ impl Shadow {
     fn parse(text: &str, name: &str) -> Self {
         let line = text.lines().map(|line| line.split(':').collect::<Vec<_>>());
         let Some(fields) = line.into_iter().find(|fields| fields[0] == name) else {
-            return Self::default();
+            return Self {
+                is_missing: true,
+                ..Self::default()
+            };
         };
         let number = |index: usize| fields.get(index).and_then(|field| field.parse().ok());
         Self {
@@ -48,6 +53,7 @@ impl Shadow {
             warn: number(5),
             inactive: number(6),
             expires: number(7),
+            is_missing: false,
         }
     }
 
@@ -59,14 +65,16 @@ impl Shadow {
     /// since the epoch (negative: never).
     pub(super) fn new_expiry(&self, wanted: f64) -> Option<String> {
         if wanted < 0.0 {
-            return self.expires.is_some_and(|day| day >= 0).then(String::new);
+            // A line that is missing is one that usermod writes.
+            let is_set = self.expires.is_some_and(|day| day >= 0);
+            return (is_set || self.is_missing).then(String::new);
         }
         (self.expires != Some(day_of(wanted))).then(|| expiry_date(wanted))
     }
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "days of any real date fit")]
-fn day_of(seconds: f64) -> i64 {
+pub(super) fn day_of(seconds: f64) -> i64 {
     (seconds / 86_400.0).floor() as i64
 }
 
@@ -184,7 +192,9 @@ mod tests {
             (Some(1), Some(90), Some(7))
         );
         assert_eq!((shadow.inactive, shadow.expires), (Some(14), Some(20000)));
-        assert_eq!(Shadow::parse(text, "nobody"), Shadow::default());
+        let missing = Shadow::parse(text, "nobody");
+        assert_eq!(missing.new_expiry(-1.0), Some(String::new()));
+        assert_eq!(missing.expires, None);
     }
 
     #[test]

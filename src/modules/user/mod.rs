@@ -338,6 +338,7 @@ impl Work<'_> {
             self.set_password(password, "")?;
         }
         if args.local == Some(true) {
+            self.expire_locally(None)?;
             self.add_to_local_groups(&groups.unwrap_or_default())?;
         }
         if missing_parent && let Some(user) = self.find() {
@@ -469,8 +470,9 @@ impl Work<'_> {
         {
             argv.extend(["-s".into(), shell.display().to_string()]);
         }
-        if let Some(date) = args.expires.and_then(|wanted| shadow.new_expiry(wanted)) {
-            argv.extend(["-e".into(), date]);
+        let expiry = args.expires.and_then(|wanted| shadow.new_expiry(wanted));
+        if let Some(date) = expiry.as_ref().filter(|_| args.local != Some(true)) {
+            argv.extend(["-e".into(), date.clone()]);
         }
         if let Some(days) = args.password_expire_account_disable
             && shadow.inactive != Some(days)
@@ -494,6 +496,10 @@ impl Work<'_> {
         }
         if let Some(password) = new_password {
             self.set_password(password, &shadow.password)?;
+            self.outcome.changed = true;
+        }
+        if expiry.is_some() && args.local == Some(true) {
+            self.expire_locally(shadow.expires)?;
             self.outcome.changed = true;
         }
         if let Some(change) = membership.filter(|_| args.local == Some(true)) {
@@ -534,6 +540,24 @@ impl Work<'_> {
             wanted == current
         };
         Ok((!is_met).then_some(account::Membership { current, wanted }))
+    }
+
+    /// Sets the day of expiry where the tools of local accounts do: they take it from nobody else.
+    fn expire_locally(&mut self, before: Option<i64>) -> Result<(), Failure> {
+        let Some(wanted) = self.args.expires else {
+            return Ok(());
+        };
+        let day = if wanted < 0.0 {
+            -1
+        } else {
+            account::day_of(wanted)
+        };
+        let name = &self.args.name;
+        let set = |day: i64| ["lchage".into(), "-E".into(), day.to_string(), name.clone()];
+        let (argv, undo) = (set(day), set(before.unwrap_or(-1)));
+        let effect = Effect::compensated(argv.join(" "), undo);
+        self.act(&Command::new(argv), effect)?;
+        Ok(())
     }
 
     fn add_to_local_groups(&mut self, groups: &[String]) -> Result<(), Failure> {
