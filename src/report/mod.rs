@@ -20,6 +20,7 @@ use std::io::{self, Write};
 
 use crate::event::Event;
 use crate::redactor::Redactor;
+use crate::value::shown_text;
 
 pub use painter::{Painter, Palette};
 pub use results::ResultStyle;
@@ -46,7 +47,7 @@ impl<'a> Streams<'a> {
 
     /// Writes a line of data.
     pub fn out(&mut self, line: &str) -> io::Result<()> {
-        writeln!(self.out, "{}", self.redactor.redact(line))
+        writeln!(self.out, "{}", shown_text(&self.redactor.redact(line)))
     }
 
     /// Writes a line as it is: a secret that is told to what masks it.
@@ -69,6 +70,6 @@ impl<'a> Streams<'a> {
 
     /// Writes a line of talk.
     pub fn err(&mut self, line: &str) -> io::Result<()> {
-        writeln!(self.err, "{}", self.redactor.redact(line))
+        writeln!(self.err, "{}", shown_text(&self.redactor.redact(line)))
     }
 }

@@ -3,6 +3,7 @@
 //! A value is never compiled as a template, whatever braces it holds (see [`crate::node`] for
 //! source). Knows nothing of marks, templates or hosts.
 
+mod bytes;
 mod json;
 mod printable;
 mod python;
@@ -15,6 +16,7 @@ use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub use bytes::{bytes_of_text, shown_text, text_of_bytes};
 pub use json::{JsonStyle, to_json};
 pub use python::{float_repr, repr};
 

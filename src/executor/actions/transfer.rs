@@ -12,16 +12,10 @@ use crate::executor::failure::Failure;
 use crate::executor::world::Overlay;
 use crate::lookups;
 use crate::template::{Binding, Layers, Scope, TemplateOptions};
-use crate::value::{JsonStyle, Map, Value, to_json};
+use crate::value::{JsonStyle, Map, Value, bytes_of_text, to_json};
 
 /// Options that only the controller's half of `copy` reads.
-const COPY_ONLY: [&str; 5] = [
-    "src",
-    "content",
-    "decrypt",
-    "local_follow",
-    "directory_mode",
-];
+const COPY_ONLY: [&str; 4] = ["src", "content", "decrypt", "local_follow"];
 
 /// Copies a file, a directory, or text.
 pub(super) async fn copy(context: &mut ActionContext<'_>) -> Result<Answer, Failure> {
@@ -78,7 +72,7 @@ fn beside(dest: &str) -> String {
 fn text_of(content: &Value) -> Vec<u8> {
     match content {
         Value::Map(_) | Value::List(_) => to_json(content, JsonStyle::default()).into_bytes(),
-        other => other.to_string().into_bytes(),
+        other => bytes_of_text(&other.to_string()).into_owned(),
     }
 }
 
@@ -326,7 +320,11 @@ pub(super) async fn template(context: &mut ActionContext<'_>) -> Result<Answer, 
         .find_file("templates", &about.source)
         .map_err(|failure| Failure::action(failure.brief()))?;
     let text = render(context, &about, &path)?;
-    let offer = context.job.world.contents.offer_bytes(text.into_bytes());
+    let offer = context
+        .job
+        .world
+        .contents
+        .offer_bytes(bytes_of_text(&text).into_owned());
     let mut given = copy_args(context, &offer, Some(&path));
     for name in TEMPLATE_ONLY {
         given.shift_remove(name);

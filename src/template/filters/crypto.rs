@@ -8,7 +8,7 @@ use sha2::{Sha224, Sha256, Sha384, Sha512};
 
 use super::super::call::Call;
 use super::{Filter, data};
-use crate::value::Value;
+use crate::value::{Value, bytes_of_text};
 
 pub(super) const FILTERS: &[Filter] = &[
     data("hash", "hashtype", |call| {
@@ -79,7 +79,7 @@ fn hex(bytes: impl AsRef<[u8]>) -> Value {
 }
 
 fn digest(kind: &str, text: &str) -> Result<Value, String> {
-    let bytes = text.as_bytes();
+    let bytes = &*bytes_of_text(text);
     Ok(match &*kind.to_lowercase() {
         "md5" => hex(Md5::digest(bytes)),
         "sha1" => hex(Sha1::digest(bytes)),

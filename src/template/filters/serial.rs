@@ -9,7 +9,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use super::super::call::Call;
 use super::{Filter, data};
-use crate::value::{JsonStyle, Map, Value, to_json};
+use crate::value::{JsonStyle, Map, Value, bytes_of_text, text_of_bytes, to_json};
 use crate::yaml::{self, MultiLine, YamlStyle};
 
 pub(super) const FILTERS: &[Filter] = &[
@@ -208,7 +208,7 @@ fn encoded(text: &str, encoding: Option<&str>) -> Result<Vec<u8>, String> {
         |bytes: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(bytes).collect::<Vec<u8>>();
     let name = encoding.unwrap_or("utf-8").to_lowercase();
     match &*name {
-        "utf-8" | "utf8" | "ascii" => Ok(text.into()),
+        "utf-8" | "utf8" | "ascii" => Ok(bytes_of_text(text).into_owned()),
         "latin-1" | "latin1" | "iso-8859-1" => Ok(text
             .chars()
             .map(|c| u8::try_from(u32::from(c)).unwrap_or(b'?'))
@@ -240,13 +240,8 @@ fn decoded(bytes: &[u8], encoding: Option<&str>) -> Result<String, String> {
             let body = bytes.strip_prefix(&[0xff, 0xfe]).unwrap_or(bytes);
             Ok(String::from_utf16_lossy(&units(body, u16::from_le_bytes)))
         }
-        _ => String::from_utf8(bytes.to_vec()).map_err(|error| {
-            let at = error.utf8_error().valid_up_to();
-            format!(
-                "'utf-8' codec can't decode byte 0x{:02x} in position {at}: invalid start byte",
-                bytes.get(at).copied().unwrap_or(0)
-            )
-        }),
+        "utf-8" | "utf8" | "ascii" => Ok(text_of_bytes(bytes)),
+        _ => Err(format!("unknown encoding: {name}")),
     }
 }
 
