@@ -302,7 +302,13 @@ mod tests {
         for (json, message) in [
             (
                 r#"{"path":"/x","pth":1}"#,
-                "module `sample` has no option `pth`",
+                "Unsupported parameters for (sample) module: pth. Supported parameters include: \
+                 attributes, count, force, group, items, line, mode, owner, path, regexp, selevel, \
+                 serole, setype, seuser, state, type, unsafe_writes (attr, dest, name).",
+            ),
+            (
+                r#"{"pth":"/x","force":true}"#,
+                "missing required arguments: path",
             ),
             (r#"{"force":true}"#, "missing required arguments: path"),
             (

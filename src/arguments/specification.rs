@@ -5,6 +5,15 @@ use std::fmt;
 use super::soft::{Argument, OptionType};
 use crate::value::{Map, Value};
 
+/// Actions that name unknown options in words of their own.
+const IN_ACTIONS_WORDS: [&str; 5] = [
+    "fail",
+    "group_by",
+    "reboot",
+    "set_stats",
+    "wait_for_connection",
+];
+
 /// One option.
 #[derive(Clone, Copy, Debug)]
 pub struct Parameter {
@@ -208,9 +217,13 @@ impl ArgumentSpec {
     /// Resolves aliases and defaults and checks the rules; types are checked when taken.
     pub fn resolve(&self, given: &Map) -> Result<Arguments, Problem> {
         let mut values = Map::new();
+        let mut unknown = Vec::new();
         for (key, value) in given {
             let name = key.to_string();
-            let parameter = self.parameter(&name).ok_or_else(|| self.unknown(&name))?;
+            let Some(parameter) = self.parameter(&name) else {
+                unknown.push(name);
+                continue;
+            };
             // The last one given wins, as in Ansible; null means "not given".
             if !value.eq(&Value::Null) || parameter.option_type == OptionType::Raw {
                 values.insert(parameter.name.into(), value.clone());
@@ -224,7 +237,44 @@ impl ArgumentSpec {
         }
         self.check_required_if(&values)?;
         self.check_choices(&values)?;
-        Ok(Arguments { values })
+        // What else is wrong is told before, as in Ansible.
+        match unknown.first() {
+            Some(first) => Err(Problem {
+                message: self.unsupported(&unknown),
+                ..self.unknown(first)
+            }),
+            None => Ok(Arguments { values }),
+        }
+    }
+
+    /// Returns Ansible's words for options that there are not, which playbooks compare: once a
+    /// task runs, they are the failure of that task.
+    fn unsupported(&self, names: &[String]) -> String {
+        let module = self.module;
+        if IN_ACTIONS_WORDS.contains(&module) {
+            return format!("Invalid options for {module}: {}", names.join(","));
+        }
+        let mut names = names.to_vec();
+        names.sort();
+        let names = names.join(", ");
+        let start = format!("Unsupported parameters for ({module}) module: {names}");
+        if module == "shell" && names == "expand_argument_vars" {
+            return start;
+        }
+        let offered = || {
+            self.all_parameters()
+                .filter(|parameter| !parameter.internal)
+        };
+        let mut options: Vec<_> = offered().map(|parameter| parameter.name).collect();
+        let mut aliases: Vec<_> = offered().flat_map(|parameter| parameter.aliases).collect();
+        options.sort_unstable();
+        aliases.sort_unstable();
+        let mut supported = options.join(", ");
+        if !aliases.is_empty() {
+            let aliases: Vec<&str> = aliases.into_iter().copied().collect();
+            supported += &format!(" ({})", aliases.join(", "));
+        }
+        format!("{start}. Supported parameters include: {supported}.")
     }
 
     fn unknown(&self, name: &str) -> Problem {
