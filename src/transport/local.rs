@@ -3,6 +3,7 @@
 
 use std::io;
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 
@@ -17,21 +18,28 @@ use super::{Channel, Endpoint, ExitStatus, Failure, TransportError, signal_name}
 #[derive(Debug)]
 pub(super) struct Local {
     host: Arc<str>,
+    directory: Option<PathBuf>,
 }
 
 impl Local {
     pub(super) fn new(endpoint: &Endpoint) -> Self {
         Self {
             host: Arc::clone(&endpoint.name),
+            directory: endpoint.directory.clone(),
         }
     }
 
-    /// Starts `command` under `/bin/sh` with this process's environment and directory.
+    /// Starts `command` under `/bin/sh` with this process's environment, in the endpoint's
+    /// directory.
     pub(super) fn exec(&self, command: &str, terminal: bool) -> Result<Channel, TransportError> {
         if terminal {
             return Err(self.error("a local command cannot be given a terminal".to_owned()));
         }
-        Process::start(shell(command))
+        let mut shell = shell(command);
+        if let Some(directory) = &self.directory {
+            shell.current_dir(directory);
+        }
+        Process::start(shell)
             .map(|process| process.into_channel(&self.host))
             .map_err(|error| self.error(format!("`/bin/sh` cannot be started: {error}")))
     }

@@ -63,6 +63,8 @@ pub struct Endpoint {
     pub host_key_checking: bool,
     /// Ansible's `timeout`: the limit of each stage before the login.
     pub timeout: Duration,
+    /// Where commands of this machine start, if not where backstay did.
+    pub directory: Option<PathBuf>,
     /// `ssh_connection.retries`: further attempts when the host does not answer.
     pub retries: u32,
 }
@@ -85,6 +87,7 @@ impl Endpoint {
             ssh_extra_args: String::new(),
             host_key_checking: true,
             timeout: Duration::from_secs(10),
+            directory: None,
             retries: 0,
         }
     }

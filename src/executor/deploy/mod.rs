@@ -260,7 +260,10 @@ fn identity(target: &Target) -> Target {
     let mut identity = target.clone();
     identity.endpoint.name = "".into();
     match &identity.endpoint.kind {
-        ConnectionKind::Local => identity.endpoint.address.clear(),
+        ConnectionKind::Local => {
+            identity.endpoint.address.clear();
+            identity.endpoint.directory = None;
+        }
         ConnectionKind::Ssh | ConnectionKind::Sandbox { .. } => {}
     }
     identity
