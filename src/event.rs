@@ -265,8 +265,10 @@ pub enum Event {
         message: String,
         mark: Option<Mark>,
     },
+    /// Something that will stop working; shown once.
     Deprecated {
         message: String,
+        mark: Option<Mark>,
     },
     /// An error that ends the run or a play outside any single host's task.
     Failed(Arc<Error>),

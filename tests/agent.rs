@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use backstay::agent::bootstrap::{
-    Agents, Become, CommandLine, Launch, Method, Refusal, StartError, Streams,
+    Agents, Become, CommandLine, Errand, Launch, Method, Refusal, StartError, Streams,
 };
 use backstay::agent::client::{Agent, AgentError};
 use backstay::agent::contents::Store;
@@ -15,6 +15,7 @@ use backstay::agent::protocol::Call;
 use backstay::machine::{Algorithm, Machine, MachineOptions};
 use backstay::transport::{ConnectContext, Endpoint, TransportError, connect};
 use backstay::value::Value;
+use tokio::io::AsyncReadExt;
 
 type Started = Result<Agent, StartError<TransportError>>;
 
@@ -66,6 +67,9 @@ fn sudo(password: Option<&str>) -> Become {
         executable: None,
         flags: None,
         password: password.map(str::to_owned),
+        directory: None,
+        prompts: Vec::new(),
+        patience: None,
     }
 }
 
@@ -360,6 +364,42 @@ exec /bin/sh -c "$3"
             ..
         }
     ));
+}
+
+#[tokio::test]
+async fn a_raw_command_runs_as_another_user_and_only_its_own_output_is_told() {
+    let host = host();
+    let text = r#"#!/bin/sh
+echo welcome; printf 'Password: ' >&2; read -r answer
+[ "$answer" = geheim ] || { echo 'su: Authentication failure' >&2; exit 1; }
+exec /bin/sh -c "$3"
+"#;
+    program(host.root.path(), "su", text);
+    let su = |password: &str| Become {
+        method: Method::Su,
+        ..sudo(Some(password))
+    };
+    let run = async |wish: &Become, command: &str| {
+        let open = |command| async { host.open(command).await.map(|streams| (streams, ())) };
+        Errand::run(wish, command, Duration::from_mins(1), open).await
+    };
+    let (errand, ()) = run(&su("geheim"), "echo out; echo err >&2").await.unwrap();
+    let (mut stdout, mut stderr) = (errand.stdout, errand.stderr);
+    let mut streams = errand.streams;
+    streams.stdout.read_to_end(&mut stdout).await.unwrap();
+    streams.stderr.read_to_end(&mut stderr).await.unwrap();
+    assert_eq!((&*stdout, &*stderr), (&b"out\n"[..], &b"err\n"[..]));
+    let refused = run(&su("falsch"), "echo out").await.err().unwrap();
+    assert_eq!(
+        refused.to_string(),
+        "Incorrect su password: welcome; Password: su: Authentication failure"
+    );
+    let elsewhere = Become {
+        directory: Some("/nonexistent".into()),
+        ..su("geheim")
+    };
+    let refused = run(&elsewhere, "echo out").await.err().unwrap();
+    assert!(refused.is_become(), "{refused}");
 }
 
 #[tokio::test]

@@ -64,6 +64,7 @@ impl Services for TestWorld {
         None
     }
     fn warn(&self, _: String) {}
+    fn deprecate(&self, _: String, _: &Mark) {}
 }
 
 #[derive(Deserialize)]

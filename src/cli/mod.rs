@@ -35,6 +35,7 @@ mod runners;
 mod schema;
 mod screen;
 mod secrets;
+mod setting;
 mod signer;
 mod state;
 mod status;

@@ -17,8 +17,8 @@ use super::screen::{Layout, Screen, ScreenOptions, Shown};
 use super::secrets::{LoginPasswords, login_passwords};
 use super::state::StateBefore;
 use super::surroundings;
-use super::terminal::TerminalPrompter;
-use super::{deploy, fact_cache, listing};
+use super::terminal::{self, TerminalPrompter};
+use super::{deploy, fact_cache, listing, setting};
 use crate::config::Config;
 use crate::error::{
     EXIT_ERROR, EXIT_FAILED_HOSTS, EXIT_IN_DOUBT, EXIT_INTERRUPTED, EXIT_OK, EXIT_ROLLED_BACK,
@@ -26,18 +26,17 @@ use crate::error::{
 };
 use crate::event::{Event, HostStats, TransactionEnd};
 use crate::executor::{
-    self, BecomeDefaults, Cancellation, ConnectionDefaults, Fleet, Gathering, Run, RunOptions,
-    RunOutcome, TransactionOptions,
+    self, BecomeDefaults, Cancellation, ConnectionDefaults, Fleet, Gathering, MethodDefaults, Run,
+    RunOptions, RunOutcome, TransactionOptions,
 };
 use crate::inventory::{HostName, Inventory, Order};
-use crate::lookups::{Setting, World};
+use crate::lookups::World;
 use crate::playbook::{
     self, Context, Files, Playbook, TagSelection, TaskIds, VarsFiles, may_be_template,
 };
 use crate::report::record::Record;
 use crate::template::Engine;
 use crate::transport::ConnectContext;
-use crate::value::Value;
 use crate::vars::{Constants, HostFiles, Settings, StaticNames, Variables};
 use crate::vault;
 
@@ -329,19 +328,9 @@ fn lookups(prepared: &Preparation, playbook: &Path) -> World {
     World {
         environment: Arc::new(environment.into_iter().collect()),
         secrets: Arc::clone(&prepared.secrets),
-        setting: Some(setting(prepared)),
+        setting: Some(setting::by_name(&prepared.config)),
         ..World::new(directory)
     }
-}
-
-/// Answers the lookup `config`.
-fn setting(prepared: &Preparation) -> Setting {
-    let values: HashMap<&str, Value> = prepared
-        .config
-        .iter()
-        .map(|(name, value, _)| (name, value.clone()))
-        .collect();
-    Arc::new(move |name| values.get(name).cloned())
 }
 
 fn engine(prepared: &Preparation, world: &World) -> Engine {
@@ -529,6 +518,7 @@ impl CommandOptions<'_> {
             no_log: config.is_on("DEFAULT_NO_LOG"),
             redactor: prepared.redactor.clone(),
             task_timeout: number("TASK_TIMEOUT").unwrap_or(0),
+            pythons: config.list("INTERPRETER_PYTHON_FALLBACK"),
             async_dir: config
                 .text("ASYNC_DIR")
                 .unwrap_or_else(|| "~/.ansible_async".into()),
@@ -537,7 +527,7 @@ impl CommandOptions<'_> {
             show_arguments: config.is_on("DISPLAY_ARGS_TO_STDOUT"),
             max_diff_size: number("MAX_FILE_SIZE_FOR_DIFF").unwrap_or(104_448),
             connection: self.connection_defaults(prepared, passwords.connection.clone()),
-            become_defaults: self.become_defaults(config, passwords),
+            become_defaults: self.become_defaults(config, &passwords),
             other_agents: other_agents(&self.task.agent)?,
             sandbox_root: prepared.cache_directory().join("sandbox"),
             working_directory: prepared.surroundings.working_directory.clone(),
@@ -600,24 +590,52 @@ impl CommandOptions<'_> {
         }
     }
 
-    fn become_defaults(&self, config: &Config, passwords: LoginPasswords) -> BecomeDefaults {
+    fn become_defaults(&self, config: &Config, passwords: &LoginPasswords) -> BecomeDefaults {
         let method = self
             .become_
             .method
             .clone()
             .or_else(|| config.text("DEFAULT_BECOME_METHOD"));
+        let user = |setting: &str| {
+            let own = self.become_.user.clone();
+            own.or_else(|| {
+                config
+                    .is_set(setting)
+                    .then(|| config.text(setting))
+                    .flatten()
+            })
+        };
+        let password = |setting: Option<&str>| {
+            let typed = passwords.become_.clone();
+            typed.or_else(|| config.text(setting?))
+        };
+        let sudo = MethodDefaults {
+            user: user("SUDO_BECOME_USER"),
+            flags: config.text("SUDO_BECOME_FLAGS"),
+            executable: config.text("SUDO_BECOME_EXE"),
+            password: password(Some("SUDO_BECOME_PASS")),
+            directory: config.text("SUDO_SUDO_CHDIR"),
+            prompts: Vec::new(),
+        };
+        let su = MethodDefaults {
+            user: user("SU_BECOME_USER"),
+            flags: config.text("SU_BECOME_FLAGS"),
+            executable: config.text("SU_BECOME_EXE"),
+            password: password(Some("SU_BECOME_PASS")),
+            directory: None,
+            prompts: config.list("SU_PROMPT_L10N"),
+        };
         BecomeDefaults {
             enabled: self.become_.enabled || config.is_on("DEFAULT_BECOME"),
             method: method.unwrap_or_else(|| "sudo".into()),
-            user: self.become_.user.clone().or_else(|| {
-                config
-                    .is_set("DEFAULT_BECOME_USER")
-                    .then(|| config.text("DEFAULT_BECOME_USER"))
-                    .flatten()
-            }),
-            flags: config.text("DEFAULT_BECOME_FLAGS"),
-            executable: config.text("DEFAULT_BECOME_EXE"),
-            password: passwords.become_,
+            methods: BTreeMap::from([("sudo".into(), sudo), ("su".into(), su)]),
+            others: MethodDefaults {
+                user: user("DEFAULT_BECOME_USER"),
+                flags: config.text("DEFAULT_BECOME_FLAGS"),
+                executable: config.text("DEFAULT_BECOME_EXE"),
+                password: password(None),
+                ..MethodDefaults::default()
+            },
         }
     }
 
@@ -677,6 +695,7 @@ impl CommandOptions<'_> {
         });
         // Agents that do not answer any more must not hold up the end.
         runtime.shutdown_timeout(Duration::from_secs(1));
+        terminal::restore();
         // The screen ends when nobody can tell it anything any more.
         drop(show);
         match shown.join() {

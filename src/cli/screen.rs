@@ -239,7 +239,8 @@ fn as_text(options: &ScreenOptions) -> ScreenOptions {
     }
 }
 
-/// The setting `log_path`: the same text without colour, each line with time and process.
+/// The setting `log_path`: the same text without colour, each line with time, process and level,
+/// at the verbosity of `log_verbosity`.
 struct Log {
     file: File,
     reporter: Box<dyn Reporter + Send>,
@@ -261,10 +262,17 @@ impl Log {
                 .help("set `log_path` to a file you may write, or unset it")
             })?;
         let user = super::surroundings::user_name();
+        let verbosity = config.integer("LOG_VERBOSITY");
+        let options = ScreenOptions {
+            verbosity: verbosity
+                .and_then(|level| u8::try_from(level).ok())
+                .unwrap_or(options.verbosity),
+            ..as_text(options)
+        };
         Ok(Self {
             file,
-            reporter: reporter(&as_text(options), config, Painter::new(false)),
-            prefix: format!("p={} u={user} n=ansible INFO| ", std::process::id()),
+            reporter: reporter(&options, config, Painter::new(false)),
+            prefix: format!("p={} u={user} n=ansible", std::process::id()),
         })
     }
 
@@ -277,7 +285,12 @@ impl Log {
             .strftime("%Y-%m-%d %H:%M:%S,%3f")
             .to_string();
         for line in String::from_utf8_lossy(&out).lines() {
-            writeln!(self.file, "{now} {}{line}", self.prefix)?;
+            let level = match line {
+                _ if line.starts_with("[WARNING]") => "WARNING",
+                _ if line.starts_with("[ERROR]") => "ERROR",
+                _ => "INFO",
+            };
+            writeln!(self.file, "{now} {} {level}| {line}", self.prefix)?;
         }
         Ok(())
     }

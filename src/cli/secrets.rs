@@ -211,6 +211,11 @@ pub(super) fn login_passwords(
     {
         redactor.add(password);
     }
+    for setting in ["SUDO_BECOME_PASS", "SU_BECOME_PASS"] {
+        if let Some(password) = config.text(setting) {
+            redactor.add(&password);
+        }
+    }
     Ok(LoginPasswords {
         connection: connection_password,
         become_: become_password,

@@ -55,7 +55,15 @@ impl Setting {
         PLUGIN_OPTIONS
             .iter()
             .find(|(name, ..)| *name == self.name)
-            .map(|(_, plugin_type, plugin, option)| (*plugin_type, *plugin, *option))
+            .map(|(_, plugin_type, plugin, option, _)| (*plugin_type, *plugin, *option))
+    }
+
+    /// Returns the variables that set it, weakest first, where it is an option of a plugin.
+    pub fn variables(&self) -> &'static [&'static str] {
+        PLUGIN_OPTIONS
+            .iter()
+            .find(|(name, ..)| *name == self.name)
+            .map_or(&[], |(.., variables)| *variables)
     }
 }
 
@@ -240,8 +248,8 @@ pub const SETTINGS: &[Setting] = &[
     setting("HOST_KEY_CHECKING", Boolean, Some("true"), &["ANSIBLE_HOST_KEY_CHECKING"], &[("defaults", "host_key_checking")]),
     setting("HOST_PATTERN_MISMATCH", Text, Some("warning"), &["ANSIBLE_HOST_PATTERN_MISMATCH"], &[("inventory", "host_pattern_mismatch")]),
     setting("INJECT_FACTS_AS_VARS", Boolean, Some("true"), &["ANSIBLE_INJECT_FACT_VARS"], &[("defaults", "inject_facts_as_vars")]),
-    setting("INTERPRETER_PYTHON", Text, Some("auto"), &["ANSIBLE_PYTHON_INTERPRETER"], &[("defaults", "interpreter_python")]).differs("modules are native: it is for those that are not"),
-    setting("INTERPRETER_PYTHON_FALLBACK", List, Some("python3.13,python3.12,python3.11,python3.10,python3.9,python3.8,/usr/bin/python3,python3"), &[], &[]).differs("the same"),
+    setting("INTERPRETER_PYTHON", Text, Some("auto"), &["ANSIBLE_PYTHON_INTERPRETER"], &[("defaults", "interpreter_python")]).differs("modules are native: the variable `ansible_python_interpreter` is for those that are not"),
+    setting("INTERPRETER_PYTHON_FALLBACK", List, Some("python3.13,python3.12,python3.11,python3.10,python3.9,python3.8,/usr/bin/python3,python3"), &[], &[]).differs("for `ansible_python_interpreter: auto`"),
     setting("INVALID_TASK_ATTRIBUTE_FAILED", Boolean, Some("true"), &["ANSIBLE_INVALID_TASK_ATTRIBUTE_FAILED"], &[("defaults", "invalid_task_attribute_failed")]),
     setting("INVENTORY_ANY_UNPARSED_IS_FAILED", Boolean, Some("false"), &["ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED"], &[("inventory", "any_unparsed_is_failed")]),
     setting("INVENTORY_ENABLED", List, Some("host_list,script,auto,yaml,ini,toml"), &["ANSIBLE_INVENTORY_ENABLED"], &[("inventory", "enable_plugins")]),
@@ -251,7 +259,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("INVENTORY_UNPARSED_IS_FAILED", Boolean, Some("false"), &["ANSIBLE_INVENTORY_UNPARSED_FAILED"], &[("inventory", "unparsed_is_failed")]),
     setting("INVENTORY_UNPARSED_WARNING", Boolean, Some("true"), &["ANSIBLE_INVENTORY_UNPARSED_WARNING"], &[("inventory", "inventory_unparsed_warning")]),
     setting("LOCALHOST_WARNING", Boolean, Some("true"), &["ANSIBLE_LOCALHOST_WARNING"], &[("defaults", "localhost_warning")]),
-    setting("LOG_VERBOSITY", Integer, None, &["ANSIBLE_LOG_VERBOSITY"], &[("defaults", "log_verbosity")]).no("the log shows what the screen shows"),
+    setting("LOG_VERBOSITY", Integer, None, &["ANSIBLE_LOG_VERBOSITY"], &[("defaults", "log_verbosity")]),
     setting("MAX_FILE_SIZE_FOR_DIFF", Integer, Some("104448"), &["ANSIBLE_MAX_DIFF_SIZE"], &[("defaults", "max_diff_size")]),
     setting("MODULE_IGNORE_EXTS", List, Some(".pyc,.pyo,.swp,.bak,~,.rpm,.md,.txt,.rst,.yaml,.yml,.ini"), &["ANSIBLE_MODULE_IGNORE_EXTS"], &[("defaults", "module_ignore_exts")]).moot("modules are native"),
     setting("MODULE_STRICT_UTF8_RESPONSE", Boolean, Some("true"), &["ANSIBLE_MODULE_STRICT_UTF8_RESPONSE"], &[("defaults", "module_strict_utf8_response")]).moot("results are shown as lossy UTF-8"),
@@ -298,16 +306,16 @@ pub const SETTINGS: &[Setting] = &[
     setting("SSH_USE_TTY", Boolean, Some("true"), &["ANSIBLE_SSH_USETTY"], &[("ssh_connection", "usetty")]).differs("a terminal is allocated where privilege escalation needs one"),
     setting("SSH_VERBOSITY", Integer, Some("0"), &["ANSIBLE_SSH_VERBOSITY"], &[("ssh_connection", "verbosity")]).no("the SSH client is built in"),
     setting("STRING_TYPE_FILTERS", List, Some("string,to_json,to_nice_json,to_yaml,to_nice_yaml,ppretty,json"), &["ANSIBLE_STRING_TYPE_FILTERS"], &[("jinja2", "dont_type_filters")]).moot("it has no effect in Ansible either"),
-    setting("SUDO_BECOME_EXE", Text, None, &["ANSIBLE_SUDO_EXE"], &[("sudo_become_plugin", "executable")]).no("the settings of `privilege_escalation` count for every method"),
-    setting("SUDO_BECOME_FLAGS", Text, None, &["ANSIBLE_SUDO_FLAGS"], &[("sudo_become_plugin", "flags")]).no("the settings of `privilege_escalation` count for every method"),
-    setting("SUDO_BECOME_PASS", Text, None, &["ANSIBLE_SUDO_PASS"], &[("sudo_become_plugin", "password")]).no("the settings of `privilege_escalation` count for every method"),
-    setting("SUDO_BECOME_USER", Text, None, &["ANSIBLE_SUDO_USER"], &[("sudo_become_plugin", "user")]).no("the settings of `privilege_escalation` count for every method"),
-    setting("SUDO_SUDO_CHDIR", Text, None, &["ANSIBLE_SUDO_CHDIR"], &[("sudo_become_plugin", "chdir")]).no("the settings of `privilege_escalation` count for every method"),
-    setting("SU_BECOME_EXE", Text, None, &["ANSIBLE_SU_EXE"], &[("su_become_plugin", "executable")]).no("the settings of `privilege_escalation` count for every method"),
-    setting("SU_BECOME_FLAGS", Text, None, &["ANSIBLE_SU_FLAGS"], &[("su_become_plugin", "flags")]).no("the settings of `privilege_escalation` count for every method"),
-    setting("SU_BECOME_PASS", Text, None, &["ANSIBLE_SU_PASS"], &[("su_become_plugin", "password")]).no("the settings of `privilege_escalation` count for every method"),
-    setting("SU_BECOME_USER", Text, None, &["ANSIBLE_SU_USER"], &[("su_become_plugin", "user")]).no("the settings of `privilege_escalation` count for every method"),
-    setting("SU_PROMPT_L10N", List, None, &["ANSIBLE_SU_PROMPT_L10N"], &[("su_become_plugin", "localized_prompts")]).no("the settings of `privilege_escalation` count for every method"),
+    setting("SUDO_BECOME_EXE", Text, Some("sudo"), &["ANSIBLE_BECOME_EXE", "ANSIBLE_SUDO_EXE"], &[("privilege_escalation", "become_exe"), ("sudo_become_plugin", "executable")]),
+    setting("SUDO_BECOME_FLAGS", Text, Some("-H -S -n"), &["ANSIBLE_BECOME_FLAGS", "ANSIBLE_SUDO_FLAGS"], &[("privilege_escalation", "become_flags"), ("sudo_become_plugin", "flags")]),
+    setting("SUDO_BECOME_PASS", Text, None, &["ANSIBLE_BECOME_PASS", "ANSIBLE_SUDO_PASS"], &[("sudo_become_plugin", "password")]),
+    setting("SUDO_BECOME_USER", Text, Some("root"), &["ANSIBLE_BECOME_USER", "ANSIBLE_SUDO_USER"], &[("privilege_escalation", "become_user"), ("sudo_become_plugin", "user")]),
+    setting("SUDO_SUDO_CHDIR", Text, None, &["ANSIBLE_SUDO_CHDIR"], &[("sudo_become_plugin", "chdir")]),
+    setting("SU_BECOME_EXE", Text, Some("su"), &["ANSIBLE_BECOME_EXE", "ANSIBLE_SU_EXE"], &[("privilege_escalation", "become_exe"), ("su_become_plugin", "executable")]),
+    setting("SU_BECOME_FLAGS", Text, Some(""), &["ANSIBLE_BECOME_FLAGS", "ANSIBLE_SU_FLAGS"], &[("privilege_escalation", "become_flags"), ("su_become_plugin", "flags")]),
+    setting("SU_BECOME_PASS", Text, None, &["ANSIBLE_BECOME_PASS", "ANSIBLE_SU_PASS"], &[("su_become_plugin", "password")]),
+    setting("SU_BECOME_USER", Text, Some("root"), &["ANSIBLE_BECOME_USER", "ANSIBLE_SU_USER"], &[("privilege_escalation", "become_user"), ("su_become_plugin", "user")]),
+    setting("SU_PROMPT_L10N", List, Some(""), &["ANSIBLE_SU_PROMPT_L10N"], &[("su_become_plugin", "localized_prompts")]),
     setting("SYSTEM_WARNINGS", Boolean, Some("true"), &["ANSIBLE_SYSTEM_WARNINGS"], &[("defaults", "system_warnings")]).no("warnings are always shown"),
     setting("TAGS_RUN", List, Some(""), &["ANSIBLE_RUN_TAGS"], &[("tags", "run")]),
     setting("TAGS_SKIP", List, Some(""), &["ANSIBLE_SKIP_TAGS"], &[("tags", "skip")]),
@@ -337,129 +345,46 @@ pub const SETTINGS: &[Setting] = &[
     setting("_TEMPLAR_UNTRUSTED_TEMPLATE_BEHAVIOR", Text, Some("ignore"), &["_ANSIBLE_TEMPLAR_UNTRUSTED_TEMPLATE_BEHAVIOR"], &[]),
 ];
 
-/// The settings that are options of plugins in Ansible: name, type, plugin, option.
-const PLUGIN_OPTIONS: &[(&str, &str, &str, &str)] = &[
-    (
-        "CALLBACK_CHECK_MODE_MARKERS",
-        "callback",
-        "default",
-        "check_mode_markers",
-    ),
-    (
-        "CALLBACK_DISPLAY_FAILED_STDERR",
-        "callback",
-        "default",
-        "display_failed_stderr",
-    ),
-    (
-        "CALLBACK_DISPLAY_OK_HOSTS",
-        "callback",
-        "default",
-        "display_ok_hosts",
-    ),
-    (
-        "CALLBACK_PRETTY_RESULTS",
-        "callback",
-        "default",
-        "pretty_results",
-    ),
-    (
-        "CALLBACK_RESULT_FORMAT",
-        "callback",
-        "default",
-        "result_format",
-    ),
-    (
-        "CALLBACK_SHOW_PER_HOST_START",
-        "callback",
-        "default",
-        "show_per_host_start",
-    ),
-    (
-        "CALLBACK_SHOW_TASK_PATH_ON_FAILURE",
-        "callback",
-        "default",
-        "show_task_path_on_failure",
-    ),
-    ("SSH_ARGS", "connection", "ssh", "ssh_args"),
-    ("SSH_COMMON_ARGS", "connection", "ssh", "ssh_common_args"),
-    ("SSH_CONTROL_PATH", "connection", "ssh", "control_path"),
-    (
-        "SSH_CONTROL_PATH_DIR",
-        "connection",
-        "ssh",
-        "control_path_dir",
-    ),
-    ("SSH_EXECUTABLE", "connection", "ssh", "ssh_executable"),
-    ("SSH_EXTRA_ARGS", "connection", "ssh", "ssh_extra_args"),
-    (
-        "SSH_HOST_KEY_CHECKING",
-        "connection",
-        "ssh",
-        "host_key_checking",
-    ),
-    (
-        "SSH_PASSWORD_MECHANISM",
-        "connection",
-        "ssh",
-        "password_mechanism",
-    ),
-    (
-        "SSH_PKCS11_PROVIDER",
-        "connection",
-        "ssh",
-        "pkcs11_provider",
-    ),
-    (
-        "SSH_PRIVATE_KEY_PASSPHRASE",
-        "connection",
-        "ssh",
-        "private_key_passphrase",
-    ),
-    (
-        "SSH_RECONNECTION_RETRIES",
-        "connection",
-        "ssh",
-        "reconnection_retries",
-    ),
-    ("SSH_SCP_EXECUTABLE", "connection", "ssh", "scp_executable"),
-    ("SSH_SCP_EXTRA_ARGS", "connection", "ssh", "scp_extra_args"),
-    (
-        "SSH_SFTP_BATCH_MODE",
-        "connection",
-        "ssh",
-        "sftp_batch_mode",
-    ),
-    (
-        "SSH_SFTP_EXECUTABLE",
-        "connection",
-        "ssh",
-        "sftp_executable",
-    ),
-    (
-        "SSH_SFTP_EXTRA_ARGS",
-        "connection",
-        "ssh",
-        "sftp_extra_args",
-    ),
-    ("SSH_SSHPASS_PROMPT", "connection", "ssh", "sshpass_prompt"),
-    ("SSH_TIMEOUT", "connection", "ssh", "timeout"),
-    (
-        "SSH_TRANSFER_METHOD",
-        "connection",
-        "ssh",
-        "ssh_transfer_method",
-    ),
-    ("SSH_USE_TTY", "connection", "ssh", "use_tty"),
-    ("SSH_VERBOSITY", "connection", "ssh", "verbosity"),
-    ("SUDO_BECOME_EXE", "become", "sudo", "become_exe"),
-    ("SUDO_BECOME_FLAGS", "become", "sudo", "become_flags"),
-    ("SUDO_BECOME_PASS", "become", "sudo", "become_pass"),
-    ("SUDO_BECOME_USER", "become", "sudo", "become_user"),
-    ("SUDO_SUDO_CHDIR", "become", "sudo", "sudo_chdir"),
-    ("SU_BECOME_EXE", "become", "su", "become_exe"),
-    ("SU_BECOME_FLAGS", "become", "su", "become_flags"),
-    ("SU_BECOME_PASS", "become", "su", "become_pass"),
-    ("SU_BECOME_USER", "become", "su", "become_user"),
-    ("SU_PROMPT_L10N", "become", "su", "prompt_l10n"),
+/// The settings that are options of plugins in Ansible: name, type, plugin, option, and the
+/// variables that set it, weakest first.
+#[rustfmt::skip]
+const PLUGIN_OPTIONS: &[(&str, &str, &str, &str, &[&str])] = &[
+    ("CALLBACK_CHECK_MODE_MARKERS", "callback", "default", "check_mode_markers", &[]),
+    ("CALLBACK_DISPLAY_FAILED_STDERR", "callback", "default", "display_failed_stderr", &[]),
+    ("CALLBACK_DISPLAY_OK_HOSTS", "callback", "default", "display_ok_hosts", &[]),
+    ("CALLBACK_PRETTY_RESULTS", "callback", "default", "pretty_results", &[]),
+    ("CALLBACK_RESULT_FORMAT", "callback", "default", "result_format", &[]),
+    ("CALLBACK_SHOW_PER_HOST_START", "callback", "default", "show_per_host_start", &[]),
+    ("CALLBACK_SHOW_TASK_PATH_ON_FAILURE", "callback", "default", "show_task_path_on_failure", &[]),
+    ("SSH_ARGS", "connection", "ssh", "ssh_args", &["ansible_ssh_args"]),
+    ("SSH_COMMON_ARGS", "connection", "ssh", "ssh_common_args", &["ansible_ssh_common_args"]),
+    ("SSH_CONTROL_PATH", "connection", "ssh", "control_path", &["ansible_control_path"]),
+    ("SSH_CONTROL_PATH_DIR", "connection", "ssh", "control_path_dir", &["ansible_control_path_dir"]),
+    ("SSH_EXECUTABLE", "connection", "ssh", "ssh_executable", &["ansible_ssh_executable"]),
+    ("SSH_EXTRA_ARGS", "connection", "ssh", "ssh_extra_args", &["ansible_ssh_extra_args"]),
+    ("SSH_HOST_KEY_CHECKING", "connection", "ssh", "host_key_checking", &["ansible_host_key_checking", "ansible_ssh_host_key_checking"]),
+    ("SSH_PASSWORD_MECHANISM", "connection", "ssh", "password_mechanism", &["ansible_ssh_password_mechanism"]),
+    ("SSH_PKCS11_PROVIDER", "connection", "ssh", "pkcs11_provider", &["ansible_ssh_pkcs11_provider"]),
+    ("SSH_PRIVATE_KEY_PASSPHRASE", "connection", "ssh", "private_key_passphrase", &["ansible_private_key_passphrase", "ansible_ssh_private_key_passphrase"]),
+    ("SSH_RECONNECTION_RETRIES", "connection", "ssh", "reconnection_retries", &["ansible_ssh_retries"]),
+    ("SSH_SCP_EXECUTABLE", "connection", "ssh", "scp_executable", &["ansible_scp_executable"]),
+    ("SSH_SCP_EXTRA_ARGS", "connection", "ssh", "scp_extra_args", &["ansible_scp_extra_args"]),
+    ("SSH_SFTP_BATCH_MODE", "connection", "ssh", "sftp_batch_mode", &["ansible_sftp_batch_mode"]),
+    ("SSH_SFTP_EXECUTABLE", "connection", "ssh", "sftp_executable", &["ansible_sftp_executable"]),
+    ("SSH_SFTP_EXTRA_ARGS", "connection", "ssh", "sftp_extra_args", &["ansible_sftp_extra_args"]),
+    ("SSH_SSHPASS_PROMPT", "connection", "ssh", "sshpass_prompt", &["ansible_sshpass_prompt"]),
+    ("SSH_TIMEOUT", "connection", "ssh", "timeout", &["ansible_ssh_timeout"]),
+    ("SSH_TRANSFER_METHOD", "connection", "ssh", "ssh_transfer_method", &["ansible_ssh_transfer_method"]),
+    ("SSH_USE_TTY", "connection", "ssh", "use_tty", &["ansible_ssh_use_tty"]),
+    ("SSH_VERBOSITY", "connection", "ssh", "verbosity", &["ansible_ssh_verbosity"]),
+    ("SUDO_BECOME_EXE", "become", "sudo", "become_exe", &["ansible_become_exe", "ansible_sudo_exe"]),
+    ("SUDO_BECOME_FLAGS", "become", "sudo", "become_flags", &["ansible_become_flags", "ansible_sudo_flags"]),
+    ("SUDO_BECOME_PASS", "become", "sudo", "become_pass", &["ansible_become_password", "ansible_become_pass", "ansible_sudo_pass"]),
+    ("SUDO_BECOME_USER", "become", "sudo", "become_user", &["ansible_become_user", "ansible_sudo_user"]),
+    ("SUDO_SUDO_CHDIR", "become", "sudo", "sudo_chdir", &["ansible_sudo_chdir"]),
+    ("SU_BECOME_EXE", "become", "su", "become_exe", &["ansible_become_exe", "ansible_su_exe"]),
+    ("SU_BECOME_FLAGS", "become", "su", "become_flags", &["ansible_become_flags", "ansible_su_flags"]),
+    ("SU_BECOME_PASS", "become", "su", "become_pass", &["ansible_become_password", "ansible_become_pass", "ansible_su_pass"]),
+    ("SU_BECOME_USER", "become", "su", "become_user", &["ansible_become_user", "ansible_su_user"]),
+    ("SU_PROMPT_L10N", "become", "su", "prompt_l10n", &["ansible_su_prompt_l10n"]),
 ];

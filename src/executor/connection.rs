@@ -6,25 +6,24 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{Mutex, OnceCell};
 
-use super::actions::quoted;
 use super::content::Contents;
 use super::failure::Failure;
 use super::options::RunOptions;
 use super::session::{
     Become, Connector, ModuleCall, Pending, RawOutput, Reported, Session, Target,
 };
-use crate::agent::bootstrap::{self, CommandLine, Launch, Method, StartError, Streams};
+use crate::agent::bootstrap::{self, CommandLine, Errand, Launch, Method, StartError, Streams};
 use crate::agent::client::{Agent, AgentError, FetchError, Progress};
 use crate::agent::protocol::Call;
 use crate::error::Error;
 use crate::event::{self, Event, Reversibility};
 use crate::transaction::state::{Class, Step};
 use crate::transport::{
-    self, Channel, ConnectContext, Connection, ConnectionKind, Endpoint, Secret,
+    self, Channel, ConnectContext, Connection, ConnectionKind, Endpoint, ExitStatus,
 };
 
 type Shared = Arc<OnceCell<Arc<Connection>>>;
@@ -94,6 +93,14 @@ impl Agents {
         terminal: bool,
     ) -> Result<Channel, Failure> {
         let connection = self.connection(endpoint).await?;
+        let told = Event::Verbose {
+            verbosity: 3,
+            host: Some(Arc::clone(&endpoint.name)),
+            text: format!("EXEC {command}"),
+        };
+        if self.events.send(told).is_err() {
+            // Nobody listens any more.
+        }
         let channel = if terminal {
             connection.exec_in_terminal(command).await
         } else {
@@ -126,6 +133,38 @@ impl Agents {
     }
 }
 
+/// What tells how a command ended.
+type Exit = Pending<'static, Result<ExitStatus, transport::TransportError>>;
+
+impl Agents {
+    /// Runs a command of a shell, as the user to become where there is one.
+    async fn errand(&self, target: &Target, command: &str) -> Result<(Errand, Exit), Failure> {
+        let open = |command: CommandLine| async move {
+            let channel = self
+                .channel(&target.endpoint, &command.text, command.terminal)
+                .await?;
+            let streams = Streams {
+                stdin: channel.stdin,
+                stdout: channel.stdout,
+                stderr: channel.stderr,
+            };
+            Ok((streams, channel.exit))
+        };
+        let Some(wanted) = &target.become_user else {
+            let (streams, exit) = open(CommandLine {
+                text: command.to_owned(),
+                terminal: false,
+            })
+            .await?;
+            return Ok((Errand::of(streams), exit));
+        };
+        let patience = target.endpoint.timeout;
+        Errand::run(&known_become(wanted)?, command, patience, open)
+            .await
+            .map_err(not_started)
+    }
+}
+
 /// How long an agent may be silent while it starts, at least: slow hosts need it.
 const LEAST_PATIENCE: Duration = Duration::from_secs(30);
 
@@ -147,6 +186,9 @@ fn known_become(wanted: &Become) -> Result<bootstrap::Become, Failure> {
             .password
             .as_ref()
             .map(|secret| secret.expose().to_owned()),
+        directory: wanted.directory.clone(),
+        prompts: wanted.prompts.clone(),
+        patience: wanted.patience,
     })
 }
 
@@ -189,40 +231,6 @@ impl From<AgentError> for Failure {
     }
 }
 
-/// Returns the command as the user to become runs it, and the password it will ask for.
-fn as_user<'t>(target: &'t Target, command: &str) -> Result<(String, Option<&'t Secret>), Failure> {
-    let Some(wanted) = &target.become_user else {
-        return Ok((command.to_owned(), None));
-    };
-    let user = quoted(&wanted.user);
-    let shell = format!("/bin/sh -c {}", quoted(command));
-    let program = wanted.executable.as_deref().unwrap_or(&wanted.method);
-    let flags = wanted.flags.as_deref();
-    match (wanted.method.as_str(), &wanted.password) {
-        ("sudo", None) => {
-            let flags = flags.unwrap_or("-H -S -n");
-            Ok((format!("{program} {flags} -u {user} {shell}"), None))
-        }
-        ("sudo", Some(password)) => {
-            let flags = flags.unwrap_or("-H -S").replace("-n", "");
-            let command = format!("{program} {flags} -p '' -u {user} {shell}");
-            Ok((command, Some(password)))
-        }
-        ("doas", None) => {
-            let flags = flags.unwrap_or("-n");
-            Ok((format!("{program} {flags} -u {user} {shell}"), None))
-        }
-        ("runuser", _) => {
-            let flags = flags.unwrap_or_default();
-            Ok((format!("{program} {flags} -u {user} -- {shell}"), None))
-        }
-        (method, _) => Err(Failure::action(format!(
-            "raw cannot become another user by `{method}` here"
-        ))
-        .help("use sudo, or a module other than raw")),
-    }
-}
-
 impl Connector for Agents {
     fn open<'a>(&'a self, target: &'a Target) -> Pending<'a, Result<Box<dyn Session>, Failure>> {
         Box::pin(async move {
@@ -248,19 +256,14 @@ impl Connector for Agents {
         command: &'a str,
     ) -> Pending<'a, Result<RawOutput, Failure>> {
         Box::pin(async move {
-            let (command, typed) = as_user(target, command)?;
-            let mut channel = self.channel(&target.endpoint, &command, false).await?;
-            if let Some(password) = typed {
-                let line = format!("{}\n", password.expose());
-                // A program that reads no password leaves it; its own failure tells more.
-                channel.stdin.write_all(line.as_bytes()).await.ok();
-            }
-            drop(channel.stdin);
-            let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+            let (errand, exit) = self.errand(target, command).await?;
+            let (mut stdout, mut stderr) = (errand.stdout, errand.stderr);
+            let mut streams = errand.streams;
+            drop(streams.stdin);
             let (out, err, exit) = tokio::join!(
-                channel.stdout.read_to_end(&mut stdout),
-                channel.stderr.read_to_end(&mut stderr),
-                channel.exit,
+                streams.stdout.read_to_end(&mut stdout),
+                streams.stderr.read_to_end(&mut stderr),
+                exit,
             );
             let status = exit.map_err(unreachable)?;
             out.and(err)
@@ -371,7 +374,7 @@ fn told_step(step: Step) -> event::Step {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transport::{Failure as Reason, TransportError};
+    use crate::transport::{Failure as Reason, Secret, TransportError};
     use crate::value::Value;
 
     #[test]

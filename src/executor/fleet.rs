@@ -75,18 +75,20 @@ pub async fn survey(run: Run<'_>, playbooks: &[Playbook]) -> Fleet {
     for play in playbooks.iter().flat_map(|playbook| &playbook.plays) {
         targets.extend(dispatcher.targets_of_play(play));
     }
+    let defaults = &dispatcher.world.options.become_defaults;
+    let of_method = defaults.of(&defaults.method);
     let become_root = Become {
-        method: dispatcher.world.options.become_defaults.method.clone(),
+        method: defaults.method.clone(),
         user: "root".into(),
-        flags: dispatcher.world.options.become_defaults.flags.clone(),
-        executable: dispatcher.world.options.become_defaults.executable.clone(),
-        password: dispatcher
-            .world
-            .options
-            .become_defaults
+        flags: of_method.flags.clone(),
+        executable: of_method.executable.clone(),
+        password: of_method
             .password
             .clone()
             .map(crate::transport::Secret::new),
+        directory: of_method.directory.clone(),
+        prompts: of_method.prompts.clone(),
+        patience: None,
     };
     let targets = wanted_of(targets);
     let asking = targets

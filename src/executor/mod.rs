@@ -61,9 +61,10 @@ pub use actions::Executable;
 pub use content::Decrypt;
 pub use fleet::{Contact, Fleet, Rollback, survey};
 pub use options::{
-    BecomeDefaults, ConnectionDefaults, Gathering, OnFailure, RunOptions, TransactionOptions,
+    BecomeDefaults, ConnectionDefaults, Gathering, MethodDefaults, OnFailure, RunOptions,
+    TransactionOptions,
 };
-pub use prompt::{Answer, Prompt, Prompter, Unattended};
+pub use prompt::{Answer, Prompt, Prompter, Unattended, Until};
 pub use variables::Reload;
 
 /// What a run works on.

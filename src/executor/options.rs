@@ -41,6 +41,8 @@ pub struct RunOptions {
     pub redactor: Redactor,
     /// The setting `task_timeout` in seconds; 0 sets none.
     pub task_timeout: u64,
+    /// What `ansible_python_interpreter: auto` looks for.
+    pub pythons: Vec<String>,
     /// The setting `async_dir`: where jobs in the background leave their results on the target.
     pub async_dir: String,
     /// The setting `error_on_missing_handler`.
@@ -170,12 +172,32 @@ pub struct BecomeDefaults {
     pub enabled: bool,
     /// `--become-method`.
     pub method: String,
+    /// Of the methods with settings of their own.
+    pub methods: BTreeMap<String, MethodDefaults>,
+    /// Of the other methods.
+    pub others: MethodDefaults,
+}
+
+impl BecomeDefaults {
+    /// Returns the defaults of a method.
+    pub fn of(&self, method: &str) -> &MethodDefaults {
+        self.methods.get(method).unwrap_or(&self.others)
+    }
+}
+
+/// What a method of becoming another user is told where a task tells it nothing.
+#[derive(Clone, Default)]
+pub struct MethodDefaults {
     /// `--become-user`.
     pub user: Option<String>,
     pub flags: Option<String>,
     pub executable: Option<String>,
     /// `--ask-become-pass`.
     pub password: Option<String>,
+    /// The directory that is entered before.
+    pub directory: Option<String>,
+    /// The prompts for the password; none means those of the method's languages.
+    pub prompts: Vec<String>,
 }
 
 impl RunOptions {
@@ -198,6 +220,7 @@ impl RunOptions {
             no_log: false,
             redactor: Redactor::default(),
             task_timeout: 0,
+            pythons: vec!["python3".into()],
             async_dir: "~/.ansible_async".into(),
             error_on_missing_handler: true,
             inject_facts: true,
@@ -239,10 +262,8 @@ impl Default for BecomeDefaults {
         Self {
             enabled: false,
             method: "sudo".into(),
-            user: None,
-            flags: None,
-            executable: None,
-            password: None,
+            methods: BTreeMap::new(),
+            others: MethodDefaults::default(),
         }
     }
 }

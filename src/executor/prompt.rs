@@ -12,6 +12,20 @@ pub struct Prompt {
     pub echo: bool,
     /// Go on without an answer after this long.
     pub timeout: Option<Duration>,
+    /// What ends the input beside an interrupt.
+    pub until: Until,
+}
+
+/// What ends the input of a question.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Until {
+    /// The end of the line.
+    #[default]
+    Line,
+    /// The time only.
+    Timeout,
+    /// The key `C` in either case; `A` counts as an interrupt.
+    ContinueOrAbort,
 }
 
 /// What came of a question.
@@ -22,7 +36,7 @@ pub enum Answer {
     TimedOut,
     /// Nobody can answer: there is no terminal.
     NoTerminal,
-    /// The user wants the run to end.
+    /// The user pressed Ctrl+C, or the terminal is gone.
     Aborted,
 }
 

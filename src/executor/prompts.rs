@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::dispatcher::{Dispatcher, Stop};
-use super::prompt::{Answer, Prompt};
+use super::prompt::{Answer, Prompt, Until};
 use super::render::Renderer;
 use super::world::Overlay;
 use crate::error::Error;
@@ -90,6 +90,7 @@ impl Dispatcher<'_> {
             text: text.to_owned(),
             echo: !prompt.private,
             timeout: None,
+            until: Until::Line,
         };
         let prompter = Arc::clone(&self.world.prompter);
         let asking = tokio::task::spawn_blocking(move || prompter.ask(&question));

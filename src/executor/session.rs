@@ -8,6 +8,7 @@ use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::content::Contents;
 use super::failure::Failure;
@@ -35,6 +36,12 @@ pub(super) struct Become {
     pub(super) flags: Option<String>,
     pub(super) executable: Option<String>,
     pub(super) password: Option<crate::transport::Secret>,
+    /// The directory to enter before.
+    pub(super) directory: Option<String>,
+    /// The prompts of `su`; none means those of its languages.
+    pub(super) prompts: Vec<String>,
+    /// The longest silence until it is done, if not the usual one.
+    pub(super) patience: Option<Duration>,
 }
 
 /// One call of a module.
@@ -191,6 +198,23 @@ impl Sessions {
             session.close().await;
         }
         self.connector.disconnect(target).await;
+    }
+
+    /// Ends the idle sessions as a user of the target's host, whose account is to go: while one of
+    /// its processes runs, it cannot.
+    pub(super) async fn end_those_of(&self, target: &Target, user: &str) {
+        let is_of_user = |other: &Target| {
+            let runs_as = other.become_user.as_ref().map(|wanted| &wanted.user);
+            other.endpoint == target.endpoint && runs_as.is_some_and(|name| name == user)
+        };
+        let gone: Vec<_> = self
+            .lock()
+            .extract_if(|other, _| is_of_user(other))
+            .flat_map(|(_, idle)| idle)
+            .collect();
+        for session in gone {
+            session.close().await;
+        }
     }
 
     /// Ends all sessions.

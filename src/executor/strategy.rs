@@ -14,7 +14,7 @@ use super::actions;
 use super::batch::Batch;
 use super::dispatcher::{Dispatcher, Ended, Finished, PlayFacts, Stop};
 use super::plan::{PlannedStep, StepKind};
-use super::prompt::{Answer, Prompt};
+use super::prompt::{Answer, Prompt, Until};
 use super::render::Renderer;
 use super::task;
 use super::world::{Job, Scopes};
@@ -22,6 +22,7 @@ use crate::error::Error;
 use crate::event::{Event, Status, TaskInfo};
 use crate::lookups;
 use crate::playbook::{ActionKind, Keyword, ModuleName, Task};
+use crate::source::Mark;
 use crate::template::{Binding, Engine, Scope};
 use crate::value::{JsonStyle, Value, to_json};
 
@@ -268,6 +269,17 @@ impl Dispatcher<'_> {
         })
     }
 
+    /// Returns what tells listeners of what will stop working.
+    fn deprecations(&self) -> Arc<dyn Fn(String, Mark) + Send + Sync> {
+        let events = self.world.events.clone();
+        Arc::new(move |message, mark| {
+            let mark = Some(mark);
+            if events.send(Event::Deprecated { message, mark }).is_err() {
+                // The reporters are gone; the run still ends in order.
+            }
+        })
+    }
+
     /// Returns the engine with what a task sees of the controller.
     fn engine_of(&self, batch: &Batch, running: &Running, scopes: &dyn Scopes) -> Engine {
         let options = &self.world.options;
@@ -282,6 +294,7 @@ impl Dispatcher<'_> {
             action: Some(actions::short(&running.info.action).to_owned()),
             hosts: Some(self.inventories.hosts()),
             warnings: self.warnings(),
+            deprecations: self.deprecations(),
             ..self.world.lookups.clone()
         };
         self.world.engine.with_services(Arc::new(seen))
@@ -365,6 +378,7 @@ impl Dispatcher<'_> {
             text: format!("Perform task: {title} {on}(N)o/(y)es/(c)ontinue: "),
             echo: true,
             timeout: None,
+            until: Until::Line,
         };
         match self.world.prompter.ask(&prompt) {
             Answer::Text(text) if matches!(text.to_lowercase().as_str(), "y" | "yes") => Ok(true),

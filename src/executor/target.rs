@@ -90,15 +90,16 @@ impl TargetReader<'_> {
         endpoint.host_key_checking = self
             .flag(&["ansible_host_key_checking", "ansible_ssh_host_key_checking"])?
             .unwrap_or(defaults.host_key_checking);
-        endpoint.timeout = match self
-            .renderer
-            .first_variable(&["ansible_ssh_timeout", "ansible_timeout"])?
-            .and_then(|value| to_number(&value))
-            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        {
-            Some(timeout) => timeout,
-            None => defaults.timeout,
-        };
+        // As in Ansible, relative paths of this machine are the playbook's.
+        if endpoint.kind == ConnectionKind::Local {
+            endpoint.directory = self
+                .text(&["playbook_dir"])?
+                .map(|directory| self.options.working_directory.join(directory))
+                .filter(|directory| directory.is_dir());
+        }
+        endpoint.timeout = self
+            .seconds(&["ansible_ssh_timeout", "ansible_timeout"])?
+            .unwrap_or(defaults.timeout);
         endpoint.retries = match self
             .renderer
             .first_variable(&["ansible_ssh_retries"])?
@@ -177,47 +178,68 @@ impl TargetReader<'_> {
                 .unwrap_or_else(|| defaults.method.clone()),
         };
         let method = method.trim_start_matches("ansible.builtin.").to_owned();
+        let defaults = self.options.become_defaults.of(&method);
         let of_method = |what: &str| format!("ansible_{method}_{what}");
-        let user = self
-            .text(&["ansible_become_user", &of_method("user")])?
-            .map_or_else(
-                || self.renderer.word(self.layer, Keyword::BecomeUser),
-                |user| Ok(Some(user)),
-            )?
-            .or_else(|| defaults.user.clone());
-        let flags = self
-            .text(&["ansible_become_flags", &of_method("flags")])?
-            .map_or_else(
-                || self.renderer.word(self.layer, Keyword::BecomeFlags),
-                |flags| Ok(Some(flags)),
-            )?
-            .or_else(|| defaults.flags.clone());
-        let executable = self
-            .text(&["ansible_become_exe", &of_method("exe")])?
-            .map_or_else(
-                || self.renderer.word(self.layer, Keyword::BecomeExe),
-                |exe| Ok(Some(exe)),
-            )?
-            .or_else(|| defaults.executable.clone());
+        let setting = |what: &str, keyword, default: &Option<String>| {
+            let variables = [&*of_method(what), &*format!("ansible_become_{what}")];
+            if let Some(text) = self.text(&variables)? {
+                return Ok::<_, Failure>(Some(text));
+            }
+            let said = self.renderer.word(self.layer, keyword)?;
+            Ok(said.or_else(|| default.clone()))
+        };
+        let user = setting("user", Keyword::BecomeUser, &defaults.user)?;
         let password = self
             .text(&[
-                "ansible_become_password",
-                "ansible_become_pass",
                 &of_method("pass"),
+                "ansible_become_pass",
+                "ansible_become_password",
             ])?
             .or_else(|| defaults.password.clone());
+        let directory = self
+            .text(&[&of_method("chdir")])?
+            .or_else(|| defaults.directory.clone());
+        let patience = match self.kind()? {
+            ConnectionKind::Local => self.seconds(&["ansible_local_become_success_timeout"])?,
+            _ => None,
+        };
         Ok(Some(Become {
             user: user.unwrap_or_else(|| "root".into()),
-            method,
-            flags,
-            executable,
+            flags: setting("flags", Keyword::BecomeFlags, &defaults.flags)?,
+            executable: setting("exe", Keyword::BecomeExe, &defaults.executable)?,
             password: password.map(Secret::new),
+            directory: directory.filter(|directory| !directory.is_empty()),
+            prompts: self
+                .texts(&of_method("prompt_l10n"))?
+                .unwrap_or_else(|| defaults.prompts.clone()),
+            patience,
+            method,
         }))
     }
 
     fn text(&self, names: &[&str]) -> Result<Option<String>, Failure> {
         let value = self.renderer.first_variable(names)?;
         Ok(value.map(|value| value.to_string()))
+    }
+
+    /// Reads a list of texts, or one text with commas.
+    fn texts(&self, name: &str) -> Result<Option<Vec<String>>, Failure> {
+        let value = self.renderer.first_variable(&[name])?;
+        Ok(value.map(|value| match value {
+            Value::List(list) => list.iter().map(ToString::to_string).collect(),
+            one => one
+                .to_string()
+                .split(',')
+                .map(|text| text.trim().to_owned())
+                .collect(),
+        }))
+    }
+
+    fn seconds(&self, names: &[&str]) -> Result<Option<Duration>, Failure> {
+        let value = self.renderer.first_variable(names)?;
+        Ok(value
+            .and_then(|value| to_number(&value))
+            .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()))
     }
 
     fn flag(&self, names: &[&str]) -> Result<Option<bool>, Failure> {

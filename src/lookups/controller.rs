@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use super::{Found, Options, World};
+use super::{Found, KnownSetting, Options, World};
 use crate::pyregex::{Flags, Pattern};
 use crate::template::{LookupCall, LookupError, TemplateError};
 use crate::value::Value;
@@ -239,18 +239,35 @@ fn config(world: &World, call: &LookupCall<'_>) -> Found {
     )?;
     let setting = world.setting.as_ref().ok_or("there are no settings here")?;
     let on_missing = options.text("on_missing").unwrap_or_else(|| "error".into());
+    let show_origin = options.flag("show_origin", false)?;
+    let plugin = match (options.text("plugin_type"), options.text("plugin_name")) {
+        (Some(plugin_type), Some(name)) => Some((plugin_type, name)),
+        (None, None) => None,
+        _ => {
+            return Err(LookupError::Failed(
+                "Both plugin_type and plugin_name are required, cannot use one without the other."
+                    .into(),
+            ));
+        }
+    };
+    let plugin = plugin
+        .as_ref()
+        .map(|(kind, name)| (&**kind, name.trim_start_matches("ansible.builtin.")));
     let mut found = Vec::new();
     for term in &call.terms {
         let name = term.to_string();
-        match (setting(&name), &*on_missing) {
-            (Some(value), _) => found.push(value),
+        match (setting(plugin, &name), &*on_missing) {
+            (Some(known), _) => {
+                let (value, origin) = settled(known, call)?;
+                found.push(if show_origin {
+                    Value::list([value, Value::from(origin)])
+                } else {
+                    value
+                });
+            }
             (None, "skip") => {}
             (None, "warn") => (world.warnings)(format!("Skipping {name}.")),
-            (None, "error") => {
-                return Err(LookupError::Failed(format!(
-                    "Requested entry (setting: {name}) was not defined in configuration."
-                )));
-            }
+            (None, "error") => return Err(LookupError::Failed(undefined_setting(plugin, &name))),
             (None, other) => {
                 return Err(LookupError::Failed(format!(
                     "Invalid option for error handling, missing must be error, warn or skip, got: {other}."
@@ -259,4 +276,23 @@ fn config(world: &World, call: &LookupCall<'_>) -> Found {
         }
     }
     Ok(found)
+}
+
+/// Returns a setting's value and origin as the task sees them: a variable beats all else.
+fn settled(known: KnownSetting, call: &LookupCall<'_>) -> Result<(Value, String), LookupError> {
+    for name in known.variables.iter().rev() {
+        if let Some(value) = call.reader.variable(name)? {
+            return Ok((value, format!("var: {name}")));
+        }
+    }
+    Ok((known.value, known.origin))
+}
+
+fn undefined_setting(plugin: Option<(&str, &str)>, name: &str) -> String {
+    match plugin {
+        Some((kind, plugin)) => {
+            format!("No config definition exists for '{name}' for '{plugin}' {kind} plugin.")
+        }
+        None => format!("No config definition exists for '{name}'."),
+    }
 }

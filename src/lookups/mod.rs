@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 pub use search::template_variables;
 
-use crate::source::SourceFile;
+use crate::source::{Mark, SourceFile};
 use crate::template::{LookupCall, LookupError, PathState, Services};
 use crate::value::{Map, Value};
 use crate::vault::{self, Secrets};
@@ -62,8 +62,18 @@ pub trait Hosts: Send + Sync {
     fn matching(&self, pattern: &str) -> Vec<String>;
 }
 
-/// Returns the value of a setting of ansible.cfg, or `None` when there is none of that name.
-pub type Setting = Arc<dyn Fn(&str) -> Option<Value> + Send + Sync>;
+/// Returns a setting of ansible.cfg by its name, or an option of a plugin by the plugin's type and
+/// name and its own; `None` when there is none of that name.
+pub type Setting = Arc<dyn Fn(Option<(&str, &str)>, &str) -> Option<KnownSetting> + Send + Sync>;
+
+/// A setting and where it is from.
+#[derive(Clone, Debug)]
+pub struct KnownSetting {
+    pub value: Value,
+    pub origin: String,
+    /// The variables that set it where nothing else does, weakest first.
+    pub variables: &'static [&'static str],
+}
 
 /// The controller as one task sees it.
 #[derive(Clone)]
@@ -79,6 +89,8 @@ pub struct World {
     pub hosts: Option<Arc<dyn Hosts>>,
     pub setting: Option<Setting>,
     pub warnings: Arc<dyn Fn(String) + Send + Sync>,
+    /// Hears what will stop working, and where it is written.
+    pub deprecations: Arc<dyn Fn(String, Mark) + Send + Sync>,
 }
 
 impl World {
@@ -94,6 +106,7 @@ impl World {
             hosts: None,
             setting: None,
             warnings: Arc::new(|_| {}),
+            deprecations: Arc::new(|_, _| {}),
         }
     }
 }
@@ -239,6 +252,10 @@ impl Services for World {
 
     fn warn(&self, message: String) {
         (self.warnings)(message);
+    }
+
+    fn deprecate(&self, message: String, mark: &Mark) {
+        (self.deprecations)(message, mark.clone());
     }
 }
 

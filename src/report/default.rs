@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use unicode_width::UnicodeWidthStr;
 
-use super::diagnostic::{self, render_origin, render_warning};
+use super::diagnostic::{self, render_deprecation, render_origin, render_warning};
 use super::plan::Plan;
 use super::results::{ResultStyle, clean, dump};
 use super::transaction::{self, Tone};
@@ -16,6 +16,9 @@ use crate::error::ErrorKind;
 use crate::event::{Event, HostStats, Status, TaskInfo, TaskResult};
 use crate::source::Mark;
 use crate::value::{JsonStyle, Map, Value, to_json};
+
+const HOW_TO_SILENCE: &str =
+    "Deprecation warnings can be disabled by setting `deprecation_warnings=False` in ansible.cfg.";
 
 /// How the default output is laid out.
 #[derive(Clone, Debug)]
@@ -189,9 +192,15 @@ impl DefaultReporter {
         Ok(())
     }
 
-    fn deprecated(&mut self, message: &str, streams: &mut Streams<'_>) -> io::Result<()> {
-        let text = format!("[DEPRECATION WARNING]: {message}");
+    fn deprecated(
+        &mut self,
+        message: &str,
+        mark: Option<&Mark>,
+        streams: &mut Streams<'_>,
+    ) -> io::Result<()> {
+        let text = render_deprecation(message, mark);
         if self.options.show_deprecations && self.shown.insert(text.clone()) {
+            self.warning(HOW_TO_SILENCE, None, streams)?;
             streams.err(&self.paint(&text, |palette| &palette.deprecate))?;
         }
         Ok(())
@@ -214,7 +223,7 @@ impl DefaultReporter {
             self.warning(&message, None, streams)?;
         }
         for message in texts("deprecations") {
-            self.deprecated(&message, streams)?;
+            self.deprecated(&message, None, streams)?;
         }
         let failed = !matches!(
             result.status,
@@ -617,7 +626,7 @@ impl Reporter for DefaultReporter {
             }
             Event::HandlerNotified { .. } | Event::Meta { .. } => Ok(()),
             Event::Warning { message, mark } => self.warning(message, mark.as_ref(), streams),
-            Event::Deprecated { message } => self.deprecated(message, streams),
+            Event::Deprecated { message, mark } => self.deprecated(message, mark.as_ref(), streams),
             Event::Failed(error) if error.kind == ErrorKind::TaskFailed => {
                 let told = format!("[ERROR]: {}", diagnostic::render_origin(error));
                 streams.err(&self.paint(&told, |palette| &palette.error))

@@ -36,11 +36,19 @@ pub fn render(error: &Error, heading: &str, painter: Painter) -> String {
 
 /// Returns a warning as ansible-core 2.19 prints it, with its place where there is one.
 pub fn render_warning(message: &str, mark: Option<&Mark>) -> String {
-    let told = match mark {
+    format!("[WARNING]: {}", with_origin(message, mark))
+}
+
+/// Renders what will stop working, in the same way.
+pub fn render_deprecation(message: &str, mark: Option<&Mark>) -> String {
+    format!("[DEPRECATION WARNING]: {}", with_origin(message, mark))
+}
+
+fn with_origin(message: &str, mark: Option<&Mark>) -> String {
+    match mark {
         Some(mark) => render_origin(&Error::content(message).at(mark)),
         None => message.to_owned(),
-    };
-    format!("[WARNING]: {told}")
+    }
 }
 
 fn push_excerpt(mark: &Mark, painter: Painter, text: &mut String) {

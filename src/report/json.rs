@@ -121,9 +121,13 @@ fn to_value(event: &Event) -> Value {
                 ("place", place(mark.as_ref())),
             ],
         ),
-        Event::Deprecated { message } => {
-            object("deprecated", [("message", message.as_str().into())])
-        }
+        Event::Deprecated { message, mark } => object(
+            "deprecated",
+            [
+                ("message", message.as_str().into()),
+                ("place", place(mark.as_ref())),
+            ],
+        ),
         Event::Failed(failure) => object(
             "failed",
             [

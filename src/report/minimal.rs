@@ -85,10 +85,10 @@ impl Reporter for MinimalReporter {
                 let text = diagnostic::render_warning(message, mark.as_ref());
                 streams.err(&self.painter.paint(&text, &self.palette.warn))
             }
-            Event::Deprecated { message } => streams.err(&self.painter.paint(
-                &format!("[DEPRECATION WARNING]: {message}"),
-                &self.palette.deprecate,
-            )),
+            Event::Deprecated { message, mark } => {
+                let text = diagnostic::render_deprecation(message, mark.as_ref());
+                streams.err(&self.painter.paint(&text, &self.palette.deprecate))
+            }
             Event::Failed(error) => streams.err(&diagnostic::render(
                 error,
                 diagnostic::HEADING,

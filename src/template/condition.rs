@@ -18,6 +18,10 @@ use super::{TemplateError, is_template};
 use crate::node::{Kind, Node};
 use crate::value::Value;
 
+/// What Ansible says of a condition that is a template for a value.
+const AS_TEMPLATE: &str = "Conditionals should not be surrounded by templating delimiters such as \
+     {{ }} or {% %}. This feature will be removed from ansible-core version 2.23.";
+
 impl Engine {
     /// Evaluates one condition of `when`, `until`, `changed_when`, `failed_when` or `that`.
     pub fn condition(&self, node: &Node, scope: &dyn Scope) -> Result<bool, TemplateError> {
@@ -74,7 +78,13 @@ fn conditional(run: &Run<'_>, text: &str, origin: &Rc<Origin>) -> Evaluated<Opti
         match run.finish(&val)? {
             Some(Value::String(answer)) if answer.trim().is_empty() => return Ok(None),
             Some(Value::String(_)) => {}
-            other => return Ok(other.filter(|value| !matches!(value, Value::Null))),
+            other => {
+                if let Origin::Node(node) = &*origin {
+                    let services = run.engine.services();
+                    services.deprecate(AS_TEMPLATE.to_owned(), &node.mark);
+                }
+                return Ok(other.filter(|value| !matches!(value, Value::Null)));
+            }
         }
         let program = run.program(&expression, &Mode::Value, &origin)?;
         let Some(node) = named_source(&program, run.scope) else {

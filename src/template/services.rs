@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::source::SourceFile;
+use crate::source::{Mark, SourceFile};
 use crate::template::TemplateError;
 use crate::value::{Map, Value};
 
@@ -117,6 +117,9 @@ pub trait Services: Send + Sync {
 
     /// Tells the user something that is no error.
     fn warn(&self, message: String);
+
+    /// Tells the user of something that will stop working.
+    fn deprecate(&self, message: String, mark: &Mark);
 }
 
 /// A world with nothing in it: no lookups, no files, no secrets.
@@ -181,4 +184,6 @@ impl Services for Isolated {
     }
 
     fn warn(&self, _message: String) {}
+
+    fn deprecate(&self, _message: String, _mark: &Mark) {}
 }

@@ -35,7 +35,10 @@ const PLUGINS: &[&str] = &["local", "paramiko_ssh", "psrp", "ssh", "winrm", "san
 
 /// Returns the dictionary `ansible_facts`: names without `ansible_`, except `ansible_local`.
 pub(super) fn namespaced(facts: &Map) -> Value {
-    let plain = facts.iter().map(|(name, value)| {
+    let known = facts
+        .iter()
+        .filter(|(name, _)| !name.as_str().is_some_and(is_made_up));
+    let plain = known.map(|(name, value)| {
         let short = name
             .as_str()
             .filter(|name| *name != "ansible_local")
@@ -67,6 +70,13 @@ pub fn refused(facts: &Map) -> Vec<String> {
         .collect()
 }
 
+/// Tells whether a fact says that an interpreter was found which nobody looks for.
+fn is_made_up(name: &str) -> bool {
+    name.trim_start_matches("ansible_")
+        .strip_prefix("discovered_interpreter_")
+        .is_some_and(|language| language != "python")
+}
+
 fn is_refused(name: &str) -> bool {
     if name.starts_with("ansible_ssh_host_key_") {
         return false;
@@ -81,6 +91,7 @@ fn is_refused(name: &str) -> bool {
         || name.starts_with("_ansible_")
         || name.starts_with("ansible_become_")
         || (name.starts_with("ansible_") && name.ends_with("_interpreter"))
+        || is_made_up(name)
         || (of_plugin && !is_bridge)
 }
 
@@ -98,6 +109,7 @@ mod tests {
             ("ansible_ssh_common_args", "evil"),
             ("ansible_local_bridge", "a device"),
             ("ansible_python_interpreter", "evil"),
+            ("discovered_interpreter_bogus", "evil"),
             ("ansible_ssh_host_key_rsa_public", "key"),
             ("_ansible_facts_gathered", "internal"),
         ]
@@ -108,6 +120,7 @@ mod tests {
             namespaced(&facts).get("distribution"),
             Some(&"Debian".into())
         );
+        assert_eq!(namespaced(&facts).get("discovered_interpreter_bogus"), None);
         assert_eq!(
             namespaced(&facts).get("ansible_local"),
             Some(&"kept".into())
@@ -128,7 +141,8 @@ mod tests {
             [
                 "ansible_host",
                 "ansible_ssh_common_args",
-                "ansible_python_interpreter"
+                "ansible_python_interpreter",
+                "discovered_interpreter_bogus"
             ]
         );
     }

@@ -3,6 +3,7 @@
 //! A password only ever goes to a prompt that was seen; it is in no argument and no variable.
 
 use std::fmt;
+use std::time::Duration;
 
 /// A way to become another user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,7 +45,7 @@ impl Method {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Become {
     pub method: Method,
-    /// `become_user`.
+    /// `become_user`; where it is empty, whomever the method takes when nobody is named.
     pub user: String,
     /// `become_exe`, when it is not the method's own name.
     pub executable: Option<String>,
@@ -52,6 +53,12 @@ pub struct Become {
     pub flags: Option<String>,
     /// `become_password`.
     pub password: Option<String>,
+    /// The directory to enter first, so that the other user's program starts where it may be.
+    pub directory: Option<String>,
+    /// The prompts of `su`, without their colon; none means those of the languages it speaks.
+    pub prompts: Vec<String>,
+    /// The longest silence until the other user was become, if not the usual one.
+    pub patience: Option<Duration>,
 }
 
 impl fmt::Debug for Become {
@@ -68,16 +75,24 @@ impl Become {
     pub(super) fn command(&self, script: &str, marker: &str) -> String {
         let executable = self.executable.as_deref().unwrap_or(self.method.name());
         let flags = self.flags(marker);
-        let user = quote(&self.user);
-        let shell = format!("/bin/sh -c {}", quote(script));
+        let enter = match &self.directory {
+            Some(directory) => format!("cd {} && ", quote(directory)),
+            None => String::new(),
+        };
         let start = match flags.as_str() {
-            "" => executable.to_owned(),
-            flags => format!("{executable} {flags}"),
+            "" => format!("{enter}{executable}"),
+            flags => format!("{enter}{executable} {flags}"),
+        };
+        let shell = format!("/bin/sh -c {}", quote(script));
+        let user = match (self.user.as_str(), self.method) {
+            ("", _) => String::new(),
+            (user, Method::Su) => format!(" {}", quote(user)),
+            (user, _) => format!(" -u {}", quote(user)),
         };
         match self.method {
-            Method::Sudo | Method::Doas => format!("{start} -u {user} {shell}"),
-            Method::Runuser => format!("{start} -u {user} -- {shell}"),
-            Method::Su => format!("{start} {user} -c {}", quote(&format!("exec {shell}"))),
+            Method::Sudo | Method::Doas => format!("{start}{user} {shell}"),
+            Method::Runuser => format!("{start}{user} -- {shell}"),
+            Method::Su => format!("{start}{user} -c {}", quote(&format!("exec {shell}"))),
         }
     }
 
@@ -104,9 +119,16 @@ impl Become {
         if self.method == Method::Sudo && said.contains(&sudo_prompt(marker)) {
             return true;
         }
-        // Any language: an unfinished line that ends as a question for a password does.
         let last = said.rsplit('\n').next().unwrap_or(said).trim_end();
-        self.method != Method::Sudo && last.ends_with([':', '：', '?'])
+        match self.method {
+            Method::Sudo => false,
+            Method::Su if self.prompts.is_empty() => {
+                SU_PROMPTS.iter().any(|prompt| has_prompt(said, prompt))
+            }
+            Method::Su => self.prompts.iter().any(|prompt| has_prompt(said, prompt)),
+            // An unfinished line that ends as a question does.
+            Method::Doas | Method::Runuser => last.ends_with([':', '：', '?']),
+        }
     }
 
     /// Returns what kind of refusal `said` is.
@@ -163,6 +185,8 @@ pub enum Refusal {
     /// The method's program is not on the host.
     NoProgram,
     NeedsTerminal,
+    /// The method's program ended with words of its own.
+    Ended,
 }
 
 impl Refusal {
@@ -176,6 +200,7 @@ impl Refusal {
             Self::UnknownUser => format!("{method} knows no user `{user}`"),
             Self::NoProgram => format!("the host has no `{method}`"),
             Self::NeedsTerminal => format!("{method} insists on a terminal"),
+            Self::Ended => "Premature end of stream waiting for become success".to_owned(),
         }
     }
 
@@ -190,8 +215,55 @@ impl Refusal {
             Self::UnknownUser => "check `become_user`",
             Self::NoProgram => "install it, or use another `become_method`",
             Self::NeedsTerminal => "take `requiretty` out of the host's sudoers",
+            Self::Ended => "run the method by hand on the host",
         }
     }
+}
+
+/// How `su` asks for a password in the languages that Ansible knows.
+const SU_PROMPTS: &[&str] = &[
+    "Password",
+    "암호",
+    "パスワード",
+    "Adgangskode",
+    "Contraseña",
+    "Contrasenya",
+    "Hasło",
+    "Heslo",
+    "Jelszó",
+    "Lösenord",
+    "Mật khẩu",
+    "Mot de passe",
+    "Parola",
+    "Parool",
+    "Pasahitza",
+    "Passord",
+    "Passwort",
+    "Salasana",
+    "Sandi",
+    "Senha",
+    "Wachtwoord",
+    "ססמה",
+    "Лозинка",
+    "Парола",
+    "Пароль",
+    "गुप्तशब्द",
+    "शब्दकूट",
+    "సంకేతపదము",
+    "හස්පදය",
+    "密码",
+    "密碼",
+    "口令",
+];
+
+/// Tells whether `said` has the prompt, in any case, before a colon of whatever width.
+fn has_prompt(said: &str, prompt: &str) -> bool {
+    let (said, prompt) = (said.to_lowercase(), prompt.to_lowercase());
+    said.match_indices(&prompt).any(|(at, found)| {
+        said[at + found.len()..]
+            .trim_start()
+            .starts_with([':', '：'])
+    })
 }
 
 fn sudo_prompt(marker: &str) -> String {
@@ -225,6 +297,9 @@ mod tests {
             executable: None,
             flags: None,
             password: None,
+            directory: None,
+            prompts: Vec::new(),
+            patience: None,
         }
     }
 
@@ -241,11 +316,43 @@ mod tests {
                 with_password,
                 "sudo -H -S -p '[backstay 00] password:' -u 'root' /bin/sh -c 'x'",
             ),
+            (
+                Become {
+                    user: String::new(),
+                    directory: Some("/srv".into()),
+                    ..sudo()
+                },
+                "cd '/srv' && sudo -H -S -n /bin/sh -c 'x'",
+            ),
             (of(Method::Su), r"su 'root' -c 'exec /bin/sh -c '\''x'\'''"),
             (of(Method::Doas), "doas -n -u 'root' /bin/sh -c 'x'"),
             (of(Method::Runuser), "runuser -u 'root' -- /bin/sh -c 'x'"),
         ] {
             assert_eq!(wish.command("x", "00"), line);
+        }
+    }
+
+    #[test]
+    fn named_prompts_of_su_are_the_only_ones() {
+        let su = Become {
+            method: Method::Su,
+            prompts: vec!["Passwort".into(), "密码".into()],
+            ..sudo()
+        };
+        let usual = Become {
+            prompts: Vec::new(),
+            ..su.clone()
+        };
+        assert!(usual.is_prompt("Mot de passe : ", "00"));
+        assert!(!usual.is_prompt("sudo: unable to resolve host web1:", "00"));
+        for (said, is_prompt) in [
+            ("passwort: ", true),
+            ("密码：", true),
+            ("a banner\nPasswort :", true),
+            ("Password: ", false),
+            ("Passwort", false),
+        ] {
+            assert_eq!(su.is_prompt(said, "00"), is_prompt, "{said}");
         }
     }
 

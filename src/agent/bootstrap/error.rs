@@ -35,6 +35,14 @@ pub enum StartError<E = Infallible> {
         refusal: Refusal,
         said: String,
     },
+    /// Nothing told for too long that the other user was become; `prompt`: the password was not
+    /// asked for either.
+    NoBecome {
+        method: Method,
+        seconds: u64,
+        prompt: bool,
+        said: String,
+    },
     /// The command ended before an agent answered.
     Ended {
         said: String,
@@ -65,6 +73,11 @@ impl<E> StartError<E> {
             }
             Self::Noise => "make the login shell quiet when it is not interactive".to_owned(),
             Self::Become { refusal, .. } => refusal.help().to_owned(),
+            Self::NoBecome { prompt: true, .. } => {
+                "see what asks for the password on the host; `ansible_su_prompt_l10n` names a \
+                 prompt of su"
+                    .to_owned()
+            }
             _ => return None,
         })
     }
@@ -106,6 +119,17 @@ impl StartError {
                 refusal,
                 said,
             },
+            Self::NoBecome {
+                method,
+                seconds,
+                prompt,
+                said,
+            } => StartError::NoBecome {
+                method,
+                seconds,
+                prompt,
+                said,
+            },
             Self::Ended { said } => StartError::Ended { said },
             Self::Silence { seconds, said } => StartError::Silence { seconds, said },
             Self::Agent(error) => StartError::Agent(error),
@@ -135,6 +159,21 @@ impl<E: fmt::Display> fmt::Display for StartError<E> {
                 said,
             } => {
                 f.write_str(&refusal.message(*method, user))?;
+                said_suffix(f, said)
+            }
+            Self::NoBecome {
+                method,
+                seconds,
+                prompt,
+                said,
+            } => {
+                f.write_str("Timed out waiting for become success")?;
+                f.write_str(if *prompt {
+                    " or become password prompt"
+                } else {
+                    ""
+                })?;
+                write!(f, ": nothing from `{}` for {seconds} s", method.name())?;
                 said_suffix(f, said)
             }
             Self::Ended { said } => {

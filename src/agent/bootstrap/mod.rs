@@ -6,6 +6,8 @@
 
 mod r#become;
 mod binary;
+mod dialogue;
+mod errand;
 mod error;
 mod script;
 mod talk;
@@ -17,6 +19,7 @@ use super::client::{Agent, Input, Output};
 
 pub use r#become::{Become, Method, Refusal};
 pub use binary::Agents;
+pub use errand::Errand;
 pub use error::StartError;
 
 /// The streams of one running command.

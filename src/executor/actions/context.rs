@@ -101,6 +101,7 @@ impl ActionContext<'_> {
             target: self.target()?,
             deploy: self.job.deploy.clone(),
         };
+        let discovery = self.discover_python().await?;
         let beside = deploy::opaque_steps(name, &call.args).map(nobody_undoes);
         let reported = match self.settings.async_seconds {
             0 => self.call(&place, call).await?,
@@ -115,6 +116,9 @@ impl ActionContext<'_> {
         {
             let facts = Arc::clone(facts);
             answer.effects.push(Effect::Facts(facts));
+        }
+        if let Some(discovery) = discovery {
+            discovery.tell(&mut answer);
         }
         Ok(answer)
     }

@@ -26,6 +26,7 @@ arguments! {
 
 /// Fetches the file, unless the controller has the same already.
 pub(super) async fn run(context: &mut ActionContext<'_>) -> Result<Answer, Failure> {
+    check_ends(&context.args)?;
     let args =
         FetchArgs::parse(&context.args).map_err(|problem| Failure::action(problem.message))?;
     if context.settings.check {
@@ -41,7 +42,7 @@ pub(super) async fn run(context: &mut ActionContext<'_>) -> Result<Answer, Failu
         .module_in("stat", stat_args(&args.src), false)
         .await?;
     if about.failed {
-        return Ok(about);
+        return Ok(unreadable(context, &args, &about));
     }
     let stat = about.result.get("stat").cloned().unwrap_or_default();
     let is = |key: &str| stat.get(key).is_some_and(Value::is_truthy);
@@ -81,6 +82,47 @@ pub(super) async fn run(context: &mut ActionContext<'_>) -> Result<Answer, Failu
         if remote.is_empty() { sum } else { remote },
     );
     Ok(answer)
+}
+
+/// Checks `src` and `dest` in Ansible's order and words.
+fn check_ends(given: &Map) -> Result<(), Failure> {
+    let end = |name: &str| given.get(name).filter(|value| **value != Value::Null);
+    let (Some(source), Some(dest)) = (end("src"), end("dest")) else {
+        return Err(Failure::action("src and dest are required"));
+    };
+    for (value, what) in [(dest, "dest"), (source, "source")] {
+        if value.as_str().is_none() {
+            return Err(Failure::action(format!(
+                "Invalid type supplied for {what} option, it must be a string"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Returns the answer for a file that the target cannot look at: as another user Ansible reads it
+/// at once, so it is the reading that fails there.
+fn unreadable(context: &ActionContext<'_>, args: &FetchArgs, about: &Answer) -> Answer {
+    let src = args.src.as_str();
+    let told = about.result.get("msg").map(Value::to_string);
+    let told = told.unwrap_or_default();
+    let is_become = context
+        .target()
+        .is_ok_and(|target| target.become_user.is_some());
+    let msg = if is_become {
+        format!("File is not readable: {src}")
+    } else {
+        let told = told.replace("permission denied", "Permission denied");
+        format!("Failed to get information on remote file ({src}): {told}")
+    };
+    let mut answer = if args.fail_on_missing {
+        Answer::failed(msg)
+    } else {
+        Answer::new([("msg", format!("{msg}, ignored").into())])
+    };
+    answer.set("changed", false);
+    answer.set("file", src);
+    answer
 }
 
 fn stat_args(path: &str) -> Map {

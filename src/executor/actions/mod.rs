@@ -14,7 +14,9 @@ mod facts;
 mod fail;
 mod fetch;
 mod include_vars;
+mod interpreter;
 mod inventory;
+mod package;
 mod pause;
 mod payload;
 mod raw;
@@ -22,6 +24,7 @@ mod reboot;
 mod set_stats;
 mod synchronize;
 mod transfer;
+mod user;
 mod validate_argument_spec;
 
 use std::pin::Pin;
@@ -37,7 +40,6 @@ use crate::value::{Map, Value};
 
 pub(super) use arguments::argument;
 pub(super) use context::{ActionContext, nobody_undoes};
-pub(super) use raw::quoted;
 
 /// What an action or a module answered.
 #[derive(Clone, Debug, Default)]
@@ -155,6 +157,7 @@ static ACTIONS: &[ActionEntry] = &[
         &include_vars::IncludeVarsArgs::SPEC,
         include_vars::run
     ),
+    action!("package", package::run),
     action!("pause", &pause::PauseArgs::SPEC, pause::run, once),
     action!("raw", &raw::RawArgs::SPEC, raw::run),
     action!("reboot", &reboot::RebootArgs::SPEC, reboot::run),
@@ -164,6 +167,7 @@ static ACTIONS: &[ActionEntry] = &[
     action!("setup", facts::setup),
     action!("template", &transfer::TEMPLATE, transfer::template),
     action!("unarchive", transfer::unarchive),
+    action!("user", user::run),
     action!(
         "validate_argument_spec",
         &validate_argument_spec::OPTIONS,
@@ -252,7 +256,7 @@ pub(super) async fn run(
 
 /// Tells whether a task can be a job of the target: not what has a part on the controller.
 fn can_be_a_job(name: &str) -> bool {
-    name == "setup" || (find(name).is_none() && name != "assemble")
+    matches!(name, "package" | "setup" | "user") || (find(name).is_none() && name != "assemble")
 }
 
 fn resolve(context: &ActionContext<'_>) -> Result<Arc<str>, Failure> {

@@ -56,7 +56,7 @@ pub(super) async fn run(context: &mut ActionContext<'_>) -> Result<Answer, Failu
 }
 
 /// Quotes a text for a POSIX shell.
-pub(in crate::executor) fn quoted(text: &str) -> String {
+fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\"'\"'"))
 }
 
