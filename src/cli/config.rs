@@ -483,9 +483,9 @@ mod tests {
     fn a_type_of_plugin_shows_the_options_of_its_plugins() {
         assert_eq!(
             shown("ansible-config dump -t become su"),
-            "\nsu:\n__\nbecome_exe(default) = None\nbecome_flags(default) = None\n\
-             become_pass(default) = None\nbecome_user(default) = None\n\
-             prompt_l10n(default) = None\n"
+            "\nsu:\n__\nbecome_exe(default) = su\nbecome_flags(default) = \n\
+             become_pass(default) = None\nbecome_user(default) = root\n\
+             prompt_l10n(default) = []\n"
         );
     }
 

@@ -1,6 +1,6 @@
 //! `backstay play`: options to a run, the run's outcome to an exit code.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
