@@ -194,7 +194,7 @@ fn ldap_sha1(password: &str) -> String {
 const ALPHABET: &[u8; 64] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 /// Writes groups of three bytes as four letters, the way crypt does.
-fn letters(out: &mut String, [high, middle, low]: [u8; 3], n_letters: usize) {
+pub(super) fn letters(out: &mut String, [high, middle, low]: [u8; 3], n_letters: usize) {
     let mut bits = u32::from_be_bytes([0, high, middle, low]);
     for _ in 0..n_letters {
         out.push(char::from(ALPHABET[(bits & 0x3f) as usize]));

@@ -68,6 +68,7 @@ mod modprobe;
 mod monit;
 mod mount;
 mod mount_facts;
+mod mysql;
 mod npm;
 mod offer;
 mod os_error;
@@ -229,6 +230,12 @@ const MODULES: &[Module] = &[
     module!(ufw, UfwArgs),
     module!(wakeonlan, WakeonlanArgs),
     module!(yarn, YarnArgs),
+    module!(mysql, MysqlDbArgs, run_database),
+    module!(mysql, MysqlInfoArgs, run_info),
+    module!(mysql, MysqlQueryArgs, run_query),
+    module!(mysql, MysqlReplicationArgs, run_replication),
+    module!(mysql, MysqlUserArgs, run_user),
+    module!(mysql, MysqlVariablesArgs, run_variables),
     module!(postgresql, PostgresqlDbArgs, run_database),
     module!(postgresql, PostgresqlExtArgs, run_extension),
     module!(postgresql, PostgresqlPrivsArgs, run_privileges),

@@ -39,7 +39,7 @@ const PROGRAMS: &str = "what it installed is removed, what it replaced or remove
 
 const SENT: &str = "what was sent stays sent; on the host there is nothing to undo";
 
-const POSTGRES: &str = "what it made is dropped, what it changed gets its old settings; what it \
+const DATABASES: &str = "what it made is dropped, what it changed gets its old settings; what it \
                         dropped can be brought back by nobody";
 
 const STATEMENTS: &str = "`backstay_undo` is run, or the paths of `backstay_protect` come back; with \
@@ -172,6 +172,21 @@ const REVERSALS: &[(&str, Reversal)] = &[
         Compensated("mounted and unmounted the other way round; the table's file comes back"),
     ),
     ("mount_facts", Nothing),
+    ("mysql_db", Compensated(DATABASES)),
+    ("mysql_info", Nothing),
+    ("mysql_query", Asked(STATEMENTS)),
+    (
+        "mysql_replication",
+        Compensated("started and stopped the other way round; the rest can be undone by nobody"),
+    ),
+    (
+        "mysql_user",
+        Compensated(
+            "the account gets its old password, privileges and limits again; a dropped one is \
+             made anew",
+        ),
+    ),
+    ("mysql_variables", Compensated("the old value is set again")),
     ("npm", Compensated(PROGRAMS)),
     ("openssl_csr", Exact(FILES)),
     ("openssl_dhparam", Exact(FILES)),
@@ -189,13 +204,13 @@ const REVERSALS: &[(&str, Reversal)] = &[
     ("ping", Nothing),
     ("pip", Compensated(PROGRAMS)),
     ("pip_package_info", Nothing),
-    ("postgresql_db", Compensated(POSTGRES)),
-    ("postgresql_ext", Compensated(POSTGRES)),
-    ("postgresql_privs", Compensated(POSTGRES)),
+    ("postgresql_db", Compensated(DATABASES)),
+    ("postgresql_ext", Compensated(DATABASES)),
+    ("postgresql_privs", Compensated(DATABASES)),
     ("postgresql_query", Asked(STATEMENTS)),
-    ("postgresql_schema", Compensated(POSTGRES)),
+    ("postgresql_schema", Compensated(DATABASES)),
     ("postgresql_script", Asked(STATEMENTS)),
-    ("postgresql_user", Compensated(POSTGRES)),
+    ("postgresql_user", Compensated(DATABASES)),
     (
         "rabbitmq_plugin",
         Compensated("the plugin is disabled, or enabled again"),
