@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use backstay::error::Error;
 use backstay::inventory::{
-    Inventory, InventoryOptions, Limit, Listing, Order, ScriptRunner, VariableFiles, graph_text,
-    host_variables, list, list_yaml,
+    Inventory, InventoryOptions, Limit, Listing, Order, ScriptOutput, ScriptRunner, VariableFiles,
+    graph_text, host_variables, list, list_yaml,
 };
 use backstay::lookups::World;
 use backstay::template::Engine;
@@ -121,11 +121,14 @@ fn every_recorded_pattern_selects_the_same_hosts_and_warns_alike() {
 struct Printed;
 
 impl ScriptRunner for Printed {
-    fn run(&self, _: &Path, arguments: &[&str]) -> Result<Vec<u8>, Error> {
+    fn run(&self, _: &Path, arguments: &[&str]) -> std::io::Result<ScriptOutput> {
         assert_eq!(arguments, ["--list"]);
         let text = r#"{"web": {"hosts": ["w1"], "vars": {"a": 1}, "children": ["sub"]},
             "sub": ["s1"], "_meta": {"hostvars": {"w1": {"b": "{{ a }}"}}}}"#;
-        Ok(text.as_bytes().to_vec())
+        Ok(ScriptOutput {
+            stdout: text.into(),
+            ..ScriptOutput::default()
+        })
     }
 }
 

@@ -197,6 +197,7 @@ fn inventory_options(
         unparsed_is_failed: config.is_on("INVENTORY_UNPARSED_IS_FAILED"),
         unparsed_warning: config.is_on("INVENTORY_UNPARSED_WARNING"),
         scripts: Some(Arc::new(Scripts)),
+        shows_script_errors: config.is_on("INVENTORY_SCRIPT_SHOW_STDERR"),
         expressions: Some(Arc::new(expressions)),
         secrets_on_demand: purpose == Purpose::Look,
         working_directory: directory.clone(),

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::error::{Error, Result};
-use crate::inventory::ScriptRunner;
+use crate::inventory::{ScriptOutput, ScriptRunner};
 
 /// Runs a program and returns what it printed.
 #[expect(
@@ -64,7 +64,16 @@ pub(super) fn edit(editor: &str, path: &Path) -> Result<()> {
 pub(super) struct Scripts;
 
 impl ScriptRunner for Scripts {
-    fn run(&self, path: &Path, arguments: &[&str]) -> Result<Vec<u8>> {
-        output_of(path, arguments)
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a program of the controller, not of a target"
+    )]
+    fn run(&self, path: &Path, arguments: &[&str]) -> std::io::Result<ScriptOutput> {
+        let output = Command::new(path).args(arguments).output()?;
+        Ok(ScriptOutput {
+            code: output.status.code().unwrap_or(-1),
+            stdout: output.stdout,
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
     }
 }

@@ -246,7 +246,11 @@ impl<'a> Loader<'a> {
             match read {
                 Ok(()) => return Ok(()),
                 Err(error) => {
-                    self.inventory = before;
+                    let told = std::mem::replace(&mut self.inventory, before).warnings;
+                    // What a script said explains its failure.
+                    if plugin == "script" {
+                        self.inventory.warnings = told;
+                    }
                     refusals.push(Refusal { plugin, error });
                 }
             }
@@ -259,7 +263,8 @@ impl<'a> Loader<'a> {
             return Err(Error::content("executable inventories cannot be run here"));
         };
         let runner = Arc::clone(runner);
-        script::read(path, runner.as_ref(), &mut self.inventory)
+        let tells_all = self.options.shows_script_errors;
+        script::read(path, runner.as_ref(), tells_all, &mut self.inventory)
     }
 
     /// Runs the plugin that a file configures, or nothing where it configures none, or another

@@ -45,8 +45,17 @@ pub type Variables = IndexMap<Arc<str>, Node>;
 
 /// Runs executable inventory sources; the room itself starts no process.
 pub trait ScriptRunner: Sync {
-    /// Runs `path` with `arguments` and returns what it printed, or why it failed.
-    fn run(&self, path: &std::path::Path, arguments: &[&str]) -> Result<Vec<u8>, Error>;
+    /// Runs `path` with `arguments` and returns what came of it; the error is the system's, when it
+    /// could not be started.
+    fn run(&self, path: &std::path::Path, arguments: &[&str]) -> std::io::Result<ScriptOutput>;
+}
+
+/// What an inventory script printed, and how it ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ScriptOutput {
+    pub code: i32,
+    pub stdout: Vec<u8>,
+    pub stderr: String,
 }
 
 /// Evaluates what the configuration of an inventory plugin computes; the room itself renders
@@ -109,6 +118,8 @@ pub struct InventoryOptions {
     pub unparsed_warning: bool,
     /// Runs executable sources; without one they are an error.
     pub scripts: Option<Arc<dyn ScriptRunner + Send>>,
+    /// What scripts say on their standard error is told also where they succeed.
+    pub shows_script_errors: bool,
     /// Evaluates for inventory plugins; without it their configurations are an error.
     pub expressions: Option<Arc<dyn Expressions + Send>>,
     /// Vaulted variable files whose password is missing are no error before they are read.
@@ -136,6 +147,7 @@ impl InventoryOptions {
             unparsed_is_failed: false,
             unparsed_warning: true,
             scripts: None,
+            shows_script_errors: true,
             expressions: None,
             secrets_on_demand: false,
             working_directory: working_directory.into(),
