@@ -636,6 +636,7 @@ impl CommandOptions<'_> {
                 password: password(None),
                 ..MethodDefaults::default()
             },
+            allow_same_user: config.is_on("BECOME_ALLOW_SAME_USER"),
         }
     }
 

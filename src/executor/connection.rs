@@ -77,11 +77,14 @@ impl Agents {
     }
 
     fn warn(&self, message: &str) {
-        let warning = Event::Warning {
+        self.tell(Event::Warning {
             message: message.to_owned(),
             mark: None,
-        };
-        if self.events.send(warning).is_err() {
+        });
+    }
+
+    fn tell(&self, event: Event) {
+        if self.events.send(event).is_err() {
             // Nobody listens any more.
         }
     }
@@ -116,6 +119,13 @@ impl Agents {
             patience: target.endpoint.timeout.max(LEAST_PATIENCE),
         };
         let r#become = target.become_user.as_ref().map(known_become).transpose()?;
+        if let Some(wanted) = &r#become {
+            self.tell(Event::Verbose {
+                verbosity: 3,
+                host: Some(Arc::clone(&target.endpoint.name)),
+                text: format!("EXEC {}", wanted.shown()),
+            });
+        }
         let open = |command: CommandLine| async move {
             let channel = self
                 .channel(&target.endpoint, &command.text, command.terminal)

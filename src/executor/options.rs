@@ -176,6 +176,8 @@ pub struct BecomeDefaults {
     pub methods: BTreeMap<String, MethodDefaults>,
     /// Of the other methods.
     pub others: MethodDefaults,
+    /// The setting `become_allow_same_user`: the login user becomes itself where it is asked to.
+    pub allow_same_user: bool,
 }
 
 impl BecomeDefaults {
@@ -264,6 +266,7 @@ impl Default for BecomeDefaults {
             method: "sudo".into(),
             methods: BTreeMap::new(),
             others: MethodDefaults::default(),
+            allow_same_user: false,
         }
     }
 }

@@ -25,9 +25,18 @@ pub(super) struct TargetReader<'a> {
 impl TargetReader<'_> {
     /// Reads where the target is and who tasks run as there.
     pub(super) fn read(&self) -> Result<Target, Failure> {
+        let endpoint = self.endpoint()?;
+        let login = match endpoint.kind {
+            ConnectionKind::Local => Some(&self.options.user),
+            _ => endpoint.user.as_ref(),
+        };
+        let allow_same_user = self.options.become_defaults.allow_same_user;
+        let become_user = self
+            .become_user()?
+            .filter(|wanted| allow_same_user || Some(&wanted.user) != login);
         Ok(Target {
-            endpoint: self.endpoint()?,
-            become_user: self.become_user()?,
+            endpoint,
+            become_user,
         })
     }
 

@@ -96,6 +96,11 @@ impl Become {
         }
     }
 
+    /// Returns the line as a user is shown it, without what is run.
+    pub fn shown(&self) -> String {
+        self.command("…", "MARKER")
+    }
+
     fn flags(&self, marker: &str) -> String {
         let flags = self.flags.as_deref().unwrap_or(self.method.default_flags());
         match (self.method, &self.password) {
