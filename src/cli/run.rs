@@ -27,6 +27,8 @@ const LAID_OUT: YamlStyle = YamlStyle {
     explicit_end: false,
     allow_unicode: true,
     multi_line: MultiLine::Quoted,
+    scalars: None,
+    vault_tags: false,
 };
 
 /// Runs the module, or lists the hosts it would run on.
@@ -144,6 +146,10 @@ impl Files for AdHoc {
         } else {
             self.files.read(path)
         }
+    }
+
+    fn is_vaulted(&self, path: &Path) -> bool {
+        self.files.is_vaulted(path)
     }
 
     fn kind(&self, path: &Path) -> Option<FileKind> {

@@ -7,6 +7,7 @@ use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::analysis::{analyze, is_break, is_printable};
 use super::scalar;
 use crate::node::{Kind, Node};
 use crate::value::{Map, Value, float_repr};
@@ -29,6 +30,19 @@ pub struct YamlStyle {
     /// Leaves characters beyond ASCII as they are.
     pub allow_unicode: bool,
     pub multi_line: MultiLine,
+    /// Writes all scalars so where libyaml can.
+    pub scalars: Option<ScalarStyle>,
+    /// Writes texts that were vaulted as their ciphertext.
+    pub vault_tags: bool,
+}
+
+/// How all scalars are written, keys too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScalarStyle {
+    Single,
+    Double,
+    /// As a `|` block.
+    Literal,
 }
 
 /// How text with line breaks is written.
@@ -55,6 +69,8 @@ impl Default for YamlStyle {
             explicit_end: false,
             allow_unicode: true,
             multi_line: MultiLine::Quoted,
+            scalars: None,
+            vault_tags: false,
         }
     }
 }
@@ -162,6 +178,8 @@ enum Item {
         text: String,
         is_plain: bool,
         is_block: bool,
+        /// It is text, so that quotes alone say its type.
+        is_text: bool,
     },
     List {
         items: Vec<Item>,
@@ -183,7 +201,10 @@ impl Item {
             Value::Bool(value) => Self::plain(if *value { "true" } else { "false" }),
             Value::Int(value) => Self::plain(&value.to_string()),
             Value::Float(value) => Self::plain(&float_text(*value)),
-            Value::String(text) => Self::text(text, style),
+            Value::String(text) => match text.ciphertext() {
+                Some(vaulted) if style.vault_tags => Self::Vault(vaulted.to_string()),
+                _ => Self::text(text, style),
+            },
             Value::List(items) => {
                 let items: Vec<_> = items.iter().map(|item| Self::new(item, style)).collect();
                 let is_flow = flow(style, items.iter());
@@ -243,6 +264,7 @@ impl Item {
             text: text.to_string(),
             is_plain: true,
             is_block: false,
+            is_text: false,
         }
     }
 
@@ -260,6 +282,7 @@ impl Item {
             text,
             is_plain,
             is_block,
+            is_text: true,
         }
     }
 
@@ -286,13 +309,13 @@ impl Item {
 }
 
 fn flow<'a>(style: &YamlStyle, mut children: impl Iterator<Item = &'a Item>) -> bool {
-    style
-        .default_flow_style
-        .unwrap_or_else(|| children.all(Item::is_unstyled_scalar))
+    style.default_flow_style.unwrap_or_else(|| {
+        children.all(|child| style.scalars.is_none() && child.is_unstyled_scalar())
+    })
 }
 
 /// Returns the pairs in Python's order, or in their own when the keys cannot be compared.
-fn sorted(map: &Map, sort: bool) -> Vec<(&Value, &Value)> {
+pub(super) fn sorted(map: &Map, sort: bool) -> Vec<(&Value, &Value)> {
     let mut pairs: Vec<_> = map.iter().collect();
     let comparable = pairs
         .windows(2)
@@ -323,7 +346,7 @@ fn number(value: &Value) -> Option<f64> {
     }
 }
 
-fn float_text(value: f64) -> String {
+pub(super) fn float_text(value: f64) -> String {
     if value.is_nan() {
         return ".nan".into();
     }
@@ -388,78 +411,6 @@ fn expand_tabs(text: &str) -> String {
     out
 }
 
-/// What libyaml's analysis allows a text to be written as.
-#[derive(Clone, Copy)]
-struct Allowed {
-    multi_line: bool,
-    plain_in_flow: bool,
-    plain_in_block: bool,
-    single_quoted: bool,
-    block: bool,
-}
-
-fn analyze(text: &str, allow_unicode: bool) -> Allowed {
-    if text.is_empty() {
-        return Allowed {
-            multi_line: false,
-            plain_in_flow: false,
-            plain_in_block: true,
-            single_quoted: true,
-            block: false,
-        };
-    }
-    let characters: Vec<char> = text.chars().collect();
-    let last = characters.len() - 1;
-    let is_blank = |at: usize| {
-        characters
-            .get(at)
-            .is_none_or(|next| matches!(next, ' ' | '\t' | '\0') || is_break(*next))
-    };
-    let is_marker = text.starts_with("---") || text.starts_with("...");
-    let (mut flow_indicator, mut block_indicator) = (is_marker, is_marker);
-    let (mut special, mut line_breaks) = (false, false);
-    let (mut break_space, mut space_break) = (false, false);
-    for (at, &character) in characters.iter().enumerate() {
-        let before_blank = is_blank(at + 1);
-        let (in_flow, in_block) = match character {
-            '#' if at == 0 || is_blank(at - 1) => (true, true),
-            '&' | '*' | '!' | '|' | '>' | '\'' | '"' | '%' | '@' | '`' if at == 0 => (true, true),
-            ',' | '[' | ']' | '{' | '}' => (true, at == 0),
-            ':' => (true, before_blank),
-            '?' => (true, at == 0 && before_blank),
-            '-' if at == 0 && before_blank => (true, true),
-            _ => (false, false),
-        };
-        flow_indicator |= in_flow;
-        block_indicator |= in_block;
-        special |= !is_printable(character) || (!allow_unicode && !character.is_ascii());
-        line_breaks |= is_break(character);
-        if at > 0 {
-            break_space |= character == ' ' && is_break(characters[at - 1]);
-            space_break |= is_break(character) && characters[at - 1] == ' ';
-        }
-    }
-    let blank_end = |character: char| character == ' ' || is_break(character);
-    let is_framed = blank_end(characters[0]) || blank_end(characters[last]);
-    let plain = !is_framed && !break_space && !space_break && !special && !line_breaks;
-    Allowed {
-        multi_line: line_breaks,
-        plain_in_flow: plain && !flow_indicator,
-        plain_in_block: plain && !block_indicator,
-        single_quoted: !break_space && !space_break && !special,
-        block: characters[last] != ' ' && !space_break && !special,
-    }
-}
-
-fn is_break(character: char) -> bool {
-    matches!(character, '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}')
-}
-
-/// Tells what libyaml calls printable: no tab, and nothing beyond the basic plane.
-fn is_printable(character: char) -> bool {
-    matches!(character, '\n' | ' '..='~' | '\u{a0}'..='\u{fefe}' | '\u{ff00}'..='\u{fffd}')
-}
-
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Quoting {
     Plain,
@@ -519,8 +470,16 @@ impl Emitter {
                 text,
                 is_plain,
                 is_block,
+                is_text,
             } => {
-                self.scalar(text, *is_plain, *is_block, context);
+                let quoting = match self.style.scalars {
+                    None => self.choose(text, *is_plain, *is_block, context.simple_key),
+                    Some(wanted) => self.styled(text, wanted, context.simple_key),
+                };
+                if self.style.scalars.is_some() && !is_text {
+                    self.indicator("!", true, false, false);
+                }
+                self.scalar(text, quoting, context);
             }
             Item::List { items, is_flow } => {
                 if self.flow_level > 0 || *is_flow || items.is_empty() {
@@ -660,8 +619,7 @@ impl Emitter {
         self.indicator(bracket, false, false, false);
     }
 
-    fn scalar(&mut self, text: &str, is_plain: bool, is_block: bool, context: Context) {
-        let quoting = self.choose(text, is_plain, is_block, context.simple_key);
+    fn scalar(&mut self, text: &str, quoting: Quoting, context: Context) {
         self.increase_indent(true, false);
         let may_fold = !context.simple_key;
         match quoting {
@@ -679,6 +637,18 @@ impl Emitter {
         self.increase_indent(true, false);
         self.literal(text);
         self.decrease_indent();
+    }
+
+    fn styled(&self, text: &str, wanted: ScalarStyle, simple_key: bool) -> Quoting {
+        let allowed = analyze(text, self.style.allow_unicode);
+        let is_one_line = !(simple_key && allowed.multi_line);
+        match wanted {
+            ScalarStyle::Single if allowed.single_quoted && is_one_line => Quoting::Single,
+            ScalarStyle::Literal if allowed.block && self.flow_level == 0 && !simple_key => {
+                Quoting::Literal
+            }
+            _ => Quoting::Double,
+        }
     }
 
     fn choose(&self, text: &str, is_plain: bool, is_block: bool, simple_key: bool) -> Quoting {

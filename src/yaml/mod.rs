@@ -3,6 +3,8 @@
 //! JSON is tried first, as Ansible does. Knows Ansible's tags (`!vault`, `!unsafe`), but nothing
 //! of playbooks, templates, secrets or the file system.
 
+mod analysis;
+mod canonical;
 mod construct;
 mod digestible;
 mod emitter;
@@ -18,7 +20,8 @@ use crate::node::{Kind, Node};
 use crate::source::{Mark, SourceFile};
 use crate::value::Value;
 
-pub use emitter::{MultiLine, YamlStyle, node_to_yaml, to_yaml};
+pub use canonical::to_canonical;
+pub use emitter::{MultiLine, ScalarStyle, YamlStyle, node_to_yaml, to_yaml};
 
 /// One YAML document that was read.
 #[derive(Clone, Debug, PartialEq)]
