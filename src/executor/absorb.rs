@@ -126,7 +126,6 @@ impl Dispatcher<'_> {
         host: &Arc<str>,
         outcome: &mut Outcome,
     ) -> Result<(), Error> {
-        let judged = !running.task.changed_when.is_empty();
         let looped = outcome.items.is_some();
         let executions: &mut [Execution] = match &mut outcome.items {
             Some(items) => items,
@@ -138,9 +137,12 @@ impl Dispatcher<'_> {
             for effect in std::mem::take(&mut execution.effects) {
                 let delegation = execution.delegation.as_ref();
                 let altered = self.apply(batch, running, host, delegation, &effect)?;
-                if altered && !judged {
-                    execution.set("changed", true);
-                    altered_items.push(index);
+                if altered {
+                    let changed = execution.changed_if_altered.unwrap_or(true);
+                    execution.set("changed", changed);
+                    if changed {
+                        altered_items.push(index);
+                    }
                 }
             }
             if waited {

@@ -58,6 +58,8 @@ pub(super) struct Execution {
     pub(super) result: Map,
     /// Keys beside it for reporters only.
     pub(super) hints: Map,
+    /// What `changed_when` says for when an effect alters the inventory.
+    pub(super) changed_if_altered: Option<bool>,
     pub(super) error: Option<Arc<Error>>,
     pub(super) no_log: bool,
     pub(super) diff: bool,

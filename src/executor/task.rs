@@ -435,12 +435,22 @@ fn judge_changed(job: &Job, overlay: &Overlay, execution: &mut Execution) {
     if job.task.changed_when.is_empty() {
         return;
     }
-    let unmet = with_scope(job, overlay, |renderer| {
-        renderer
-            .first_false(&job.task.changed_when)
-            .map(|unmet| unmet.is_some())
-    });
-    match unmet {
+    let unmet = |overlay: &Overlay| {
+        with_scope(job, overlay, |renderer| {
+            renderer
+                .first_false(&job.task.changed_when)
+                .map(|unmet| unmet.is_some())
+        })
+    };
+    if execution.is_for_inventory() {
+        // Only the dispatcher learns whether the inventory changes: this is said for then.
+        let mut then = overlay.clone();
+        let mut altered = execution.clone();
+        altered.set("changed", true);
+        register(job, &mut then, &altered);
+        execution.changed_if_altered = unmet(&then).ok().map(|unmet| !unmet);
+    }
+    match unmet(overlay) {
         Ok(unmet) => execution.set("changed", !unmet),
         Err(failure) => {
             execution.set("failed", true);
