@@ -1,13 +1,14 @@
 //! Source values: what a user wrote, as a tree in which every node keeps its mark.
 //!
 //! A `Node` is *source*: its strings may be compiled as templates. A [`Value`](crate::value::Value)
-//! is *final*: data that is never compiled. Nothing turns a `Value` back into a `Node`; that the
-//! two are different types is what keeps a target's data from ever becoming code.
+//! is *final*: data that is never compiled. That the two are different types keeps a target's data
+//! from ever becoming code: a `Node` made of a `Value` is inert, but for a text that knows where a
+//! user wrote it, which is that node again.
 
 use std::sync::Arc;
 
 use crate::source::Mark;
-use crate::value::{Map, Value};
+use crate::value::{Map, Text, Value};
 
 /// One node of a source tree. Cloning is cheap: collections and texts are shared.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +30,8 @@ pub enum Kind {
     Unsafe(Arc<str>),
     /// `!vault` text: the ciphertext, decrypted when it is read; its plaintext is source text.
     Vault(Arc<str>),
+    /// A date, a time of day or both, as it was written: a moment in templates, text elsewhere.
+    Time(Arc<str>),
     List(Arc<Vec<Node>>),
     /// Pairs in the order written; a duplicate key has already been resolved (last wins).
     Map(Arc<Vec<(Node, Node)>>),
@@ -53,7 +56,7 @@ impl Node {
             Value::Bool(flag) => Kind::Bool(*flag),
             Value::Int(number) => Kind::Int(*number),
             Value::Float(number) => Kind::Float(*number),
-            Value::String(text) => Kind::Unsafe(Arc::clone(text)),
+            Value::String(text) => Kind::Unsafe(text.shared()),
             Value::List(items) => Kind::List(Arc::new(items.iter().map(inert).collect())),
             Value::Map(map) => {
                 let pairs = map.iter().map(|(key, item)| (inert(key), inert(item)));
@@ -63,10 +66,25 @@ impl Node {
         Self::new(mark.clone(), kind)
     }
 
-    /// Returns the text of a `Text` or `Unsafe` node.
+    /// Returns what a value was: texts that a user wrote stand where they were written, as
+    /// source, and the rest is as inert as [`Self::inert`] makes it.
+    pub fn as_written(value: &Value, mark: &Mark) -> Self {
+        let as_written = |value| Self::as_written(value, mark);
+        let kind = match value {
+            Value::String(text) => match text.written_at() {
+                Some(place) => return Self::text(place.clone(), text.shared()),
+                None => Kind::Unsafe(text.shared()),
+            },
+            Value::List(items) => Kind::List(Arc::new(items.iter().map(as_written).collect())),
+            other => return Self::inert(other, mark),
+        };
+        Self::new(mark.clone(), kind)
+    }
+
+    /// Returns the text of a node that is text, or a time as it was written.
     pub fn as_str(&self) -> Option<&str> {
         match &self.kind {
-            Kind::Text(text) | Kind::Unsafe(text) => Some(text),
+            Kind::Text(text) | Kind::Unsafe(text) | Kind::Time(text) => Some(text),
             _ => None,
         }
     }
@@ -113,8 +131,17 @@ impl Node {
             Kind::Float(_) => "a number",
             Kind::Text(_) | Kind::Unsafe(_) => "text",
             Kind::Vault(_) => "vaulted text",
+            Kind::Time(_) => "a time",
             Kind::List(_) => "a list",
             Kind::Map(_) => "a dictionary",
+        }
+    }
+
+    /// Returns what the node is as the key of a dictionary.
+    pub fn to_key(&self) -> Value {
+        match &self.kind {
+            Kind::Text(text) => Arc::clone(text).into(),
+            _ => self.to_value(),
         }
     }
 
@@ -125,14 +152,13 @@ impl Node {
             Kind::Bool(value) => Value::Bool(*value),
             Kind::Int(value) => Value::Int(*value),
             Kind::Float(value) => Value::Float(*value),
-            Kind::Text(text) | Kind::Unsafe(text) | Kind::Vault(text) => {
-                Value::String(Arc::clone(text))
-            }
+            Kind::Text(text) => Text::written(text, &self.mark).into(),
+            Kind::Unsafe(text) | Kind::Vault(text) | Kind::Time(text) => Arc::clone(text).into(),
             Kind::List(items) => Value::list(items.iter().map(Node::to_value)),
             Kind::Map(pairs) => Value::from(
                 pairs
                     .iter()
-                    .map(|(key, value)| (key.to_value(), value.to_value()))
+                    .map(|(key, value)| (key.to_key(), value.to_value()))
                     .collect::<Map>(),
             ),
         }

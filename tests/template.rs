@@ -29,7 +29,13 @@ impl Services for TestWorld {
     fn decrypt(&self, _: &str) -> Result<String, String> {
         Err("no secrets here".into())
     }
-    fn encrypt(&self, _: &str, _: &str, _: Option<&str>) -> Result<String, String> {
+    fn encrypt(
+        &self,
+        _: &str,
+        _: &str,
+        _: Option<&str>,
+        _: Option<&str>,
+    ) -> Result<String, String> {
         Err("no secrets here".into())
     }
     fn decrypt_with(&self, _: &str, _: &str) -> Result<String, String> {
@@ -91,7 +97,7 @@ fn node(value: &Value, mark: &Mark) -> Node {
         Value::Bool(flag) => Kind::Bool(*flag),
         Value::Int(number) => Kind::Int(*number),
         Value::Float(number) => Kind::Float(*number),
-        Value::String(text) => Kind::Text(text.clone()),
+        Value::String(text) => Kind::Text(text.shared()),
         Value::List(items) => Kind::List(Arc::new(items.iter().map(|v| node(v, mark)).collect())),
         Value::Map(map) => Kind::Map(Arc::new(
             map.iter()

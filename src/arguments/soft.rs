@@ -208,7 +208,7 @@ impl Argument for Mode {
             Value::String(text) => match u32::from_str_radix(text.trim_start_matches("0o"), 8) {
                 Ok(bits) if bits <= 0o7777 => Ok(Self::Octal(bits)),
                 Ok(_) => Err(format!("mode {text} is out of range")),
-                Err(_) => Ok(Self::Symbolic(Arc::clone(text))),
+                Err(_) => Ok(Self::Symbolic(text.shared())),
             },
             _ => Err(format!(
                 "mode must be in octal or symbolic form, got {}",

@@ -12,7 +12,12 @@ use crate::vault::{self, Secrets};
 /// Reads files under the working directory's names for them.
 pub(super) struct ControllerFiles {
     secrets: Arc<Secrets>,
-    read: Mutex<HashMap<PathBuf, Arc<SourceFile>>>,
+    read: Mutex<HashMap<PathBuf, Read>>,
+}
+
+struct Read {
+    file: Arc<SourceFile>,
+    is_vaulted: bool,
 }
 
 impl ControllerFiles {
@@ -28,11 +33,17 @@ impl Files for ControllerFiles {
     fn read(&self, path: &Path) -> Result<Arc<SourceFile>> {
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = read.get(path) {
-            return Ok(Arc::clone(known));
+            return Ok(Arc::clone(&known.file));
         }
-        let file = read_file(path, &self.secrets)?;
-        read.insert(path.to_path_buf(), Arc::clone(&file));
+        let new = read_file(path, &self.secrets)?;
+        let file = Arc::clone(&new.file);
+        read.insert(path.to_path_buf(), new);
         Ok(file)
+    }
+
+    fn is_vaulted(&self, path: &Path) -> bool {
+        let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        read.get(path).is_some_and(|read| read.is_vaulted)
     }
 
     fn kind(&self, path: &Path) -> Option<FileKind> {
@@ -54,7 +65,7 @@ impl Files for ControllerFiles {
     }
 }
 
-fn read_file(path: &Path, secrets: &Secrets) -> Result<Arc<SourceFile>> {
+fn read_file(path: &Path, secrets: &Secrets) -> Result<Read> {
     let shown = path.display().to_string();
     let bytes = std::fs::read(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => {
@@ -63,13 +74,19 @@ fn read_file(path: &Path, secrets: &Secrets) -> Result<Arc<SourceFile>> {
         _ => Error::missing(format!("the file `{shown}` cannot be read")).caused_by(error),
     })?;
     if !vault::is_vaulted(&bytes) {
-        return text_of(&shown, bytes);
+        return Ok(Read {
+            file: text_of(&shown, bytes)?,
+            is_vaulted: false,
+        });
     }
     let plaintext = vault::decrypt(&bytes, secrets).map_err(|error| {
         let head = SourceFile::new(shown.as_str(), String::from_utf8_lossy(&bytes));
         Error::from(error).at(&Mark::start_of(&head))
     })?;
-    text_of(&shown, plaintext)
+    Ok(Read {
+        file: text_of(&shown, plaintext)?,
+        is_vaulted: true,
+    })
 }
 
 fn text_of(name: &str, bytes: Vec<u8>) -> Result<Arc<SourceFile>> {
@@ -101,6 +118,7 @@ mod tests {
         let vaulted = directory.path().join("v.yml");
         std::fs::write(&vaulted, vault::encrypt(b"a: 1\n", b"pw", None)).unwrap();
         assert_eq!(files.read(&vaulted).unwrap().text, "a: 1\n");
+        assert!(files.is_vaulted(&vaulted));
         let foreign = directory.path().join("f.yml");
         std::fs::write(&foreign, b"a: 1\nb: \xff\n").unwrap();
         let error = files.read(&foreign).unwrap_err();

@@ -154,7 +154,7 @@ impl Places<'_> {
                 .map(Kind::Float)
                 .map_err(|_| Error::content(format!("`{number}` is no number")).at(&mark))?,
             DeValue::Boolean(flag) => Kind::Bool(*flag),
-            DeValue::Datetime(when) => Kind::Text(when.to_string().into()),
+            DeValue::Datetime(when) => Kind::Time(when.to_string().into()),
             DeValue::Array(items) => {
                 let items = items.iter().map(|item| self.value(item));
                 Kind::List(Arc::new(items.collect::<Result<Vec<_>, Error>>()?))

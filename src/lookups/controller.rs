@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::{Found, KnownSetting, Options, World};
 use crate::pyregex::{Flags, Pattern};
 use crate::template::{LookupCall, LookupError, TemplateError};
-use crate::value::Value;
+use crate::value::{Origin, Text, Value};
 
 pub(super) fn lookup(world: &World, call: &LookupCall<'_>) -> Found {
     match call.name {
@@ -33,7 +33,11 @@ fn env(world: &World, call: &LookupCall<'_>) -> Found {
             let text = term.to_string();
             let name = text.split_whitespace().next().unwrap_or_default();
             match world.environment.get(name) {
-                Some(value) => value.as_str().into(),
+                Some(value) => {
+                    let origin = format!("<environment variable '{name}'>");
+                    let origin = Origin::Named(origin.into());
+                    Text::from(value.as_str()).from_origin(origin).into()
+                }
                 None => default.clone().unwrap_or_else(|| "".into()),
             }
         })
@@ -214,7 +218,7 @@ fn varnames(call: &LookupCall<'_>) -> Found {
             .map_err(|error| format!("Unable to use \"{text}\" as a search parameter: {error}"))?;
         for name in call.reader.names() {
             if matches!(pattern.search(&*name), Ok(Some(_))) {
-                found.push(Value::String(name));
+                found.push(name.into());
             }
         }
     }

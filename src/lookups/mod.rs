@@ -201,8 +201,18 @@ impl Services for World {
         plaintext(ciphertext, &self.secrets)
     }
 
-    fn encrypt(&self, text: &str, secret: &str, id: Option<&str>) -> Result<String, String> {
-        Ok(vault::encrypt(text.as_bytes(), secret.as_bytes(), id))
+    fn encrypt(
+        &self,
+        text: &str,
+        secret: &str,
+        id: Option<&str>,
+        salt: Option<&str>,
+    ) -> Result<String, String> {
+        let (text, secret) = (text.as_bytes(), secret.as_bytes());
+        Ok(match salt {
+            Some(salt) => vault::encrypt_with_salt(text, secret, id, salt.as_bytes()),
+            None => vault::encrypt(text, secret, id),
+        })
     }
 
     fn decrypt_with(&self, ciphertext: &str, secret: &str) -> Result<String, String> {
@@ -396,6 +406,30 @@ mod tests {
             fixture
                 .render("{{ lookup('file', '{{ name }}.txt', errors='ignore', wantlist=true) }}"),
             "[]"
+        );
+    }
+
+    // As ansible-core 2.19.14 says it.
+    #[test]
+    fn an_undefined_default_counts_only_where_the_variable_is_not_set() {
+        let fixture = Fixture::new(&[]);
+        let render = |text: &str| fixture.render(text);
+        assert_eq!(render("{{ lookup('env', 'PORT', default=undef()) }}"), "'80'");
+        assert_eq!(
+            render("{{ lookup('env', 'NOPE', default=undef()) }}"),
+            "! The environment variable 'NOPE' is not set."
+        );
+        assert_eq!(
+            render("{{ lookup('env', 'NOPE', default=undef('give it')) }}"),
+            "! give it"
+        );
+        assert_eq!(
+            render("{{ lookup('env', 'NOPE', default=gone) }}"),
+            "! 'gone' is undefined"
+        );
+        assert_eq!(
+            render("{{ lookup('env', 'PORT') | ansible._protomatter.origin }}"),
+            "\"<environment variable 'PORT'>\""
         );
     }
 

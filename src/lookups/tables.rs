@@ -64,11 +64,15 @@ pub(super) fn csvfile(world: &World, call: &LookupCall<'_>) -> Found {
                 .map(|(_, value)| value.clone())
                 .or_else(|| options.text(name))
         };
-        let column = |name: &str, default: usize| match option(name) {
+        let column = |name: &str, default: usize| {
+            match option(name) {
             None => Ok(default),
             Some(text) => text.parse().map_err(|_| {
-                LookupError::Failed(format!("option '{name}' must be an integer, not '{text}'"))
+                LookupError::Failed(format!(
+                    "Config '{name}' for 'csvfile' lookup plugin from 'Direct' has an invalid value: Invalid value provided for 'int': '{text}'"
+                ))
             }),
+        }
         };
         let delimiter = match option("delimiter").as_deref() {
             None | Some("TAB" | "\\t") => '\t',

@@ -16,6 +16,11 @@ pub trait Files: Sync {
     /// Reads a text file. The error says why it could not be read.
     fn read(&self, path: &Path) -> Result<Arc<SourceFile>, Error>;
 
+    /// Tells whether a file that was read is vaulted: what it holds is not for everybody's eyes.
+    fn is_vaulted(&self, _path: &Path) -> bool {
+        false
+    }
+
     /// Tells what stands at a path, symlinks followed; `None` when there is nothing.
     fn kind(&self, path: &Path) -> Option<FileKind>;
 

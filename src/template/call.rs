@@ -45,6 +45,27 @@ impl Parameters {
     }
 }
 
+/// Which values without data a filter or test takes as its own business.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Takes {
+    /// None: such a value is the result.
+    Data,
+    Undefined,
+    /// Undefined ones, and vaulted text that no password opens.
+    Vaulted,
+}
+
+impl Takes {
+    /// Tells whether a value that is a fault so far is taken.
+    pub(super) fn takes(self, fault: &Fault) -> bool {
+        match self {
+            Self::Data => false,
+            Self::Undefined => fault.is_undefined(),
+            Self::Vaulted => true,
+        }
+    }
+}
+
 /// Arguments as they were given.
 #[derive(Clone)]
 pub(super) struct Given<T> {
@@ -143,7 +164,7 @@ impl<T> Given<T> {
 }
 
 impl Given<Val> {
-    /// Returns the first undefined value among the input and the arguments.
+    /// Returns the first value without data among the input and the arguments.
     pub(super) fn first_undefined(&self, input: &Val) -> Option<Rc<Fault>> {
         std::iter::once(input)
             .chain(&self.positional)

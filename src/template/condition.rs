@@ -1,7 +1,7 @@
 //! Conditions: `when`, `until`, `changed_when`, `failed_when` and what `assert` asks.
 //!
-//! A condition is source: a bare expression, or a template that names the variable whose source
-//! text is one. Data never becomes an expression.
+//! A condition is source: a bare expression, or a template that gives a text which a user wrote
+//! somewhere. Data never becomes an expression.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,8 +12,7 @@ use super::finish::Finish;
 use super::header::has_header;
 use super::run::Run;
 use super::runtime::{Evaluated, Origin, Val, Words};
-use super::scope::{Binding, Scope};
-use super::syntax::{Body, Expression, Program, Statement};
+use super::scope::Scope;
 use super::{TemplateError, is_template};
 use crate::node::{Kind, Node};
 use crate::value::Value;
@@ -21,6 +20,10 @@ use crate::value::Value;
 /// What Ansible says of a condition that is a template for a value.
 const AS_TEMPLATE: &str = "Conditionals should not be surrounded by templating delimiters such as \
      {{ }} or {% %}. This feature will be removed from ansible-core version 2.23.";
+
+const UNTRUSTED: &str = "Encountered untrusted template or expression.";
+const TRUST: &str = "Templates and expressions must be defined by trusted sources such as playbooks \
+                     or roles, not untrusted sources such as module results.";
 
 impl Engine {
     /// Evaluates one condition of `when`, `until`, `changed_when`, `failed_when` or `that`.
@@ -30,6 +33,11 @@ impl Engine {
             Kind::Bool(flag) => return Ok(*flag),
             Kind::Null => return self.empty_condition(node),
             Kind::Text(text) => text.trim(),
+            Kind::Unsafe(_) => {
+                let mut error = TemplateError::new(UNTRUSTED).at(&node.mark);
+                error.help = Some(TRUST.into());
+                return Err(error);
+            }
             _ if self.allow_broken_conditionals => {
                 let val = Val::of_node(node, None, None);
                 return run.truth(&val).map_err(|fault| told(&fault, node));
@@ -69,15 +77,15 @@ impl Engine {
 }
 
 /// Evaluates a condition's text; `None` when it turns out to be empty. A condition that is one
-/// template gives its answer, or names the variable whose source text is the condition.
+/// template gives its answer, or a text that stands somewhere as a user wrote it.
 fn conditional(run: &Run<'_>, text: &str, origin: &Rc<Origin>) -> Evaluated<Option<Value>> {
     let mut expression: Arc<str> = text.into();
     let mut origin = Rc::clone(origin);
     if is_all_template(text) {
         let val = run.evaluate(&expression, &Mode::Value, &origin, None)?;
-        match run.finish(&val)? {
+        let answer = match run.finish(&val)? {
             Some(Value::String(answer)) if answer.trim().is_empty() => return Ok(None),
-            Some(Value::String(_)) => {}
+            Some(Value::String(answer)) => answer,
             other => {
                 if let Origin::Node(node) = &*origin {
                     let services = run.engine.services();
@@ -85,43 +93,19 @@ fn conditional(run: &Run<'_>, text: &str, origin: &Rc<Origin>) -> Evaluated<Opti
                 }
                 return Ok(other.filter(|value| !matches!(value, Value::Null)));
             }
-        }
-        let program = run.program(&expression, &Mode::Value, &origin)?;
-        let Some(node) = named_source(&program, run.scope) else {
-            return Err(run.fault(
-                Words::Failure("Encountered untrusted template or expression.".into()),
-                &origin,
-                None,
-            ));
         };
-        expression = node.as_str().unwrap_or_default().trim().into();
-        origin = Rc::new(Origin::Node(node));
+        let Some(mark) = answer.written_at().filter(|_| !is_template(&answer)) else {
+            let mut fault = run.fault(Words::Failure(UNTRUSTED.into()), &origin, None);
+            if let Some(fault) = Rc::get_mut(&mut fault) {
+                fault.help = Some(TRUST.into());
+            }
+            return Err(fault);
+        };
+        expression = answer.trim().into();
+        origin = Rc::new(Origin::Node(Node::text(mark.clone(), answer.shared())));
     }
     let val = run.evaluate(&expression, &Mode::Condition, &origin, None)?;
     Ok(Some(run.finish(&val)?.unwrap_or_default()))
-}
-
-/// Returns the source text that a template names and nothing else; data is never source.
-fn named_source(program: &Program, scope: &dyn Scope) -> Option<Node> {
-    let Body::Template(statements) = &program.body else {
-        return None;
-    };
-    match &statements[..] {
-        [Statement::Print(expression)] => source_at(expression, scope)
-            .filter(|node| matches!(&node.kind, Kind::Text(text) if !is_template(text))),
-        _ => None,
-    }
-}
-
-fn source_at(expression: &Expression, scope: &dyn Scope) -> Option<Node> {
-    match expression {
-        Expression::Name(name, _) => match scope.get(name)? {
-            Binding::Source(node) => Some(node),
-            _ => None,
-        },
-        Expression::Attribute(owner, name, _) => source_at(owner, scope)?.get(name).cloned(),
-        _ => None,
-    }
 }
 
 /// Tells whether a condition is wrapped in template markers as a whole.
@@ -146,7 +130,7 @@ mod tests {
 
     use super::*;
     use crate::source::{Mark, SourceFile};
-    use crate::template::Isolated;
+    use crate::template::{Binding, Isolated};
 
     fn source(text: &str) -> Node {
         let file = SourceFile::new("a.yml", format!("x: {text}\n"));

@@ -94,12 +94,6 @@ impl Frame<'_> {
                 arguments,
                 place,
             } => {
-                if check.name == "vault_encrypted"
-                    && let Expression::Name(name, _) = &**subject
-                    && self.run.is_vaulted(name)
-                {
-                    return Ok(true.into());
-                }
                 let subject = self.expression(subject)?;
                 self.check(check, subject, arguments, *place)
             }
@@ -166,7 +160,7 @@ impl Frame<'_> {
         if methods::has(&owner, name) {
             return Ok(Val::Method(Rc::new((owner, Arc::clone(name)))));
         }
-        let key = Value::String(Arc::clone(name));
+        let key = Value::from(Arc::clone(name));
         match self.subscript(&owner, &key)? {
             Some(found) => Ok(found),
             None => Ok(self.run.missing(&owner, &key, &self.origin, place)),
@@ -195,6 +189,7 @@ impl Frame<'_> {
             return Ok(found);
         }
         if let Value::String(name) = &key {
+            let name = &name.shared();
             if let Some(found) = loops::attribute(self, &owner, name, place)? {
                 return Ok(found);
             }
@@ -313,8 +308,8 @@ impl Frame<'_> {
         place: Place,
     ) -> Evaluated {
         let input = self.run.force(&input)?;
-        if !filter.takes_undefined
-            && let Some(fault) = given.first_undefined(&input)
+        if let Some(fault) = given.first_undefined(&input)
+            && !filter.takes.takes(&fault)
         {
             return Ok(Val::Undefined(fault));
         }
@@ -359,8 +354,8 @@ impl Frame<'_> {
         place: Place,
     ) -> Evaluated {
         let subject = self.run.force(&subject)?;
-        if !check.takes_undefined
-            && let Some(fault) = given.first_undefined(&subject)
+        if let Some(fault) = given.first_undefined(&subject)
+            && !check.takes.takes(&fault)
         {
             return Ok(Val::Undefined(fault));
         }
@@ -396,7 +391,7 @@ impl Frame<'_> {
             named: bound
                 .named
                 .iter()
-                .map(|(name, val)| Ok((Value::String(Arc::clone(name)), data(val)?)))
+                .map(|(name, val)| Ok((Arc::clone(name).into(), data(val)?)))
                 .collect::<Evaluated<_>>()?,
             services: self.run.engine.services(),
         })
@@ -526,7 +521,7 @@ impl Frame<'_> {
             }
             Expression::Attribute(outer, name, _) => {
                 let outer = self.place_of(outer)?;
-                self.put(&outer, Value::String(Arc::clone(name)), &opened);
+                self.put(&outer, Arc::clone(name).into(), &opened);
             }
             Expression::Item(outer, key, _) => {
                 let outer = self.place_of(outer)?;

@@ -91,6 +91,8 @@ fn finish(run: &Run<'_>, val: &Val, strict: bool) -> Evaluated<Option<Value>> {
             let items = run.items(&range)?;
             list(run, &items, strict)?
         }
+        // As JSON has it; printed inside a text it has a blank.
+        Val::Time(time) if strict => super::methods::time::iso_text(&time).into(),
         time @ (Val::Time(_) | Val::Span(_)) => time.opaque_text().into(),
         Val::Module(module) => run
             .join(module.text.clone())

@@ -163,7 +163,7 @@ impl<'r> Frame<'r> {
 
     fn statement(&mut self, statement: &Statement, out: &mut Vec<Val>) -> Evaluated<Flow> {
         match statement {
-            Statement::Text(text) => out.push(Val::Data(Value::String(Arc::clone(text)))),
+            Statement::Text(text) => out.push(Arc::clone(text).into()),
             Statement::Print(expression) => {
                 let val = self.expression(expression)?;
                 match val {
@@ -598,7 +598,7 @@ impl<'r> Frame<'r> {
         frame.bind(&"varargs".into(), Val::tuple(rest));
         let kwargs: Dict = named
             .into_iter()
-            .map(|(name, val)| (Value::String(name), val))
+            .map(|(name, val)| (name.into(), val))
             .collect();
         frame.bind(&"kwargs".into(), Val::dict(kwargs));
         let mut out = Vec::new();

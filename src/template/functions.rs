@@ -73,7 +73,7 @@ pub(super) fn call(
                 given
                     .named
                     .into_iter()
-                    .map(|(name, val)| (Value::String(name), val)),
+                    .map(|(name, val)| (name.into(), val)),
             );
             Ok(if name == "dict" {
                 Val::dict(dict)
@@ -94,6 +94,9 @@ pub(super) fn call(
     }
 }
 
+/// What `undef()` says for itself.
+pub(super) const NO_HINT: &str = "Mandatory variable has not been overridden";
+
 const LIPSUM: &str = "Lorem ipsum dolor sit amet, consectetur adipiscing elit, sed do eiusmod \
 tempor incididunt ut labore et dolore magna aliqua.";
 
@@ -102,9 +105,7 @@ fn undef(frame: &Frame<'_>, given: Given<Val>) -> Evaluated {
         .bind("undef", &Parameters::new("hint"))
         .map_err(|text| frame.run.raised(text))?;
     let hint = match bound.take(0) {
-        None | Some(Val::Data(Value::Null)) => {
-            "Mandatory variable has not been overridden".to_owned()
-        }
+        None | Some(Val::Data(Value::Null)) => NO_HINT.to_owned(),
         Some(hint) => frame.run.text_of(&hint)?,
     };
     Ok(Val::Undefined(frame.run.fault(

@@ -8,6 +8,7 @@ use indexmap::IndexMap;
 use super::call::Given;
 use super::finish::Finish;
 use super::frame::Frame;
+use super::functions::NO_HINT;
 use super::run::Run;
 use super::runtime::{Evaluated, Val, Words};
 use super::scope::{Binding, Layers, Scope};
@@ -33,6 +34,11 @@ pub(super) fn call(
     }
     let plugin = given.positional.remove(0);
     let plugin = frame.run.text_of(&plugin)?;
+    if short_name(&plugin) == "env"
+        && let Some(fallback) = undefined_default(frame, &mut given)?
+    {
+        return Ok(fallback);
+    }
     if let Some(fault) = given.first_undefined(&Val::Omit)
         && plugin != "vars"
     {
@@ -45,7 +51,7 @@ pub(super) fn call(
             "wantlist" => wants_list = frame.run.truth(val)?,
             "errors" => errors = frame.run.text_of(val)?,
             _ => {
-                options.insert(Value::String(Arc::clone(name)), frame.run.data(val)?);
+                options.insert(Arc::clone(name).into(), frame.run.data(val)?);
             }
         }
     }
@@ -82,6 +88,38 @@ pub(super) fn call(
     } else {
         joined(values)
     }))
+}
+
+/// Takes an undefined `default` of the lookup `env` away; returns what stands for it where one of
+/// the variables is not set.
+fn undefined_default(frame: &Frame<'_>, given: &mut Given<Val>) -> Evaluated<Option<Val>> {
+    let is_default = |(name, val): &(Arc<str>, Val)| &**name == "default" && val.is_undefined();
+    let Some(at) = given.named.iter().position(is_default) else {
+        return Ok(None);
+    };
+    let (_, fallback) = given.named.remove(at);
+    for term in &given.positional {
+        if let Val::Undefined(_) = term {
+            return Ok(None);
+        }
+        let term = frame.run.text_of(term)?;
+        let name = term.split_whitespace().next().unwrap_or_default();
+        if frame.run.engine.services().environment(name).is_some() {
+            continue;
+        }
+        let is_bare = matches!(&fallback, Val::Undefined(fault)
+            if matches!(&fault.words, Words::Undefined(hint) if hint == NO_HINT));
+        if !is_bare {
+            return Ok(Some(fallback));
+        }
+        let words = Words::Undefined(format!("The environment variable '{name}' is not set."));
+        return Ok(Some(Val::Undefined(frame.run.fault(
+            words,
+            &frame.origin,
+            None,
+        ))));
+    }
+    Ok(None)
 }
 
 /// One result stands alone, texts are joined by commas, anything else stays a list.

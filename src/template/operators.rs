@@ -264,7 +264,7 @@ fn ordering(
         )
     };
     match (left, right) {
-        (Val::Time(a), Val::Time(b)) => Ok(a.civil.cmp(&b.civil)),
+        (Val::Time(a), Val::Time(b)) if a.part == b.part => Ok(a.civil.cmp(&b.civil)),
         (Val::Span(a), Val::Span(b)) => Ok(a.cmp(b)),
         (Val::Data(a), Val::Data(b)) => {
             python::compare(a, b, operator).map_err(|text| frame.raised(place, text))
@@ -383,6 +383,7 @@ impl Time {
         Val::Time(Self {
             civil: self.civil.saturating_add(span),
             offset: self.offset,
+            part: self.part,
         })
     }
 }

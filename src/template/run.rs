@@ -16,7 +16,7 @@ use super::runtime::{Dict, Evaluated, Fault, Lazy, LazyState, Object, Origin, Va
 use super::scope::{Binding, Scope};
 use super::syntax::{Body, Place, Program};
 use crate::node::{Kind, Node};
-use crate::value::{Value, repr};
+use crate::value::{Text, Value, repr};
 
 /// How much stack one render may use before it counts as an endless recursion.
 const STACK_BUDGET: usize = 900 * 1024;
@@ -115,12 +115,6 @@ impl<'a> Run<'a> {
         val.map(|val| self.force(&val)).transpose()
     }
 
-    /// Tells whether a variable is written as vaulted text.
-    pub(super) fn is_vaulted(&self, name: &str) -> bool {
-        let binding = self.scope.get(name);
-        matches!(binding, Some(Binding::Source(node)) if matches!(node.kind, Kind::Vault(_)))
-    }
-
     /// Replaces a variable for the rest of the render.
     pub(super) fn rebind(&self, scope: Option<&Arc<dyn Scope>>, name: &str, val: Val) {
         let address = scope.map_or(0, |scope| Arc::as_ptr(scope).cast::<()>() as usize);
@@ -206,32 +200,28 @@ impl<'a> Run<'a> {
             Kind::Map(pairs) => {
                 let mut dict = Dict::with_capacity(pairs.len());
                 for (key, value) in pairs.iter() {
-                    dict.insert(key.to_value(), open(value));
+                    dict.insert(key.to_key(), open(value));
                 }
                 Ok(Val::dict(dict))
             }
             Kind::Text(text) => self.text(text, &lazy.node, scope),
             Kind::Vault(ciphertext) => {
-                let plain = self
-                    .engine
-                    .services()
-                    .decrypt(ciphertext)
-                    .map_err(|message| self.at_node(message, &lazy.node))?;
+                let plain = match self.engine.services().decrypt(ciphertext) {
+                    Ok(plain) => plain,
+                    Err(reason) => {
+                        let ciphertext = Arc::clone(ciphertext);
+                        let words = Words::Undecryptable { ciphertext, reason };
+                        let origin = Rc::new(Origin::Node(lazy.node.clone()));
+                        return Ok(Val::Undefined(self.fault(words, &origin, None)));
+                    }
+                };
                 if is_plain(&plain) {
-                    return Ok(plain.into());
+                    return Ok(Text::from(plain).decrypted_from(ciphertext).into());
                 }
                 self.text(&plain.into(), &lazy.node, scope)
             }
             _ => Ok(open(&lazy.node)),
         }
-    }
-
-    fn at_node(&self, message: String, node: &Node) -> Rc<Fault> {
-        self.fault(
-            Words::Failure(message),
-            &Rc::new(Origin::Node(node.clone())),
-            None,
-        )
     }
 
     fn text(&self, text: &Arc<str>, node: &Node, scope: Option<&Arc<dyn Scope>>) -> Evaluated {
@@ -325,7 +315,7 @@ impl<'a> Run<'a> {
                 let mut pairs = Vec::new();
                 for key in object.inner.keys() {
                     if let Some(val) = self.entry(&object, &key)? {
-                        pairs.push((Value::String(key), val));
+                        pairs.push((key.into(), val));
                     }
                 }
                 Some(pairs)

@@ -16,7 +16,7 @@ use super::syntax::{Block, For, Macro, Place};
 use super::{TemplateError, is_template};
 use crate::node::{Kind, Node};
 use crate::source::{Mark, SourceFile};
-use crate::value::{Value, repr};
+use crate::value::{Text, Value, repr};
 
 /// A dictionary made or opened by a template.
 pub(super) type Dict = IndexMap<Value, Val>;
@@ -35,6 +35,7 @@ pub(super) enum Val {
     Dict(Rc<RefCell<Dict>>),
     Tuple(Rc<Vec<Val>>),
     Lazy(Rc<Lazy>),
+    /// Undefined, or vaulted text that no password opens: nothing but a fault so far.
     Undefined(Rc<Fault>),
     /// What an inline `if` without `else` gives: prints as nothing, is false, and is no value.
     Blank,
@@ -54,11 +55,22 @@ pub(super) enum Val {
     Span(jiff::SignedDuration),
 }
 
-/// A point in time: naive as Python's `datetime`, or with the offset its text gave.
+/// A point in time: naive as Python's `datetime`, or with the offset its text gave; or only its
+/// date or its clock.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Time {
     pub(super) civil: jiff::civil::DateTime,
     pub(super) offset: Option<jiff::tz::Offset>,
+    pub(super) part: Part,
+}
+
+/// What of a moment is meant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Part {
+    #[default]
+    Both,
+    Date,
+    Clock,
 }
 
 /// A mapping computed on demand, with the scope its source is rendered in.
@@ -215,6 +227,11 @@ pub(super) enum Words {
     Undefined(String),
     /// A failure, already in full words.
     Failure(String),
+    /// Vaulted text that no password opens; the ciphertext can still be had.
+    Undecryptable {
+        ciphertext: Arc<str>,
+        reason: String,
+    },
     /// What Python would raise: told with the kind of text it stood in.
     Raised { kind: &'static str, text: String },
 }
@@ -236,6 +253,9 @@ impl Fault {
                 format!("object of type '{owner}' has no attribute {name}")
             }
             Words::Undefined(text) | Words::Failure(text) => text.clone(),
+            Words::Undecryptable { reason, .. } => {
+                format!("Attempt to use undecryptable variable: {reason}")
+            }
             Words::Raised { kind, text } => format!("Error rendering {kind}: {text}"),
         }
     }
@@ -285,8 +305,12 @@ impl Val {
             Kind::Bool(flag) => (*flag).into(),
             Kind::Int(number) => (*number).into(),
             Kind::Float(number) => (*number).into(),
-            Kind::Unsafe(text) => Value::String(Arc::clone(text)).into(),
-            Kind::Text(text) if !is_template(text) => Value::String(Arc::clone(text)).into(),
+            Kind::Unsafe(text) => Arc::clone(text).into(),
+            Kind::Time(text) => match super::methods::time::moment(text) {
+                Some(time) => Self::Time(time),
+                None => Text::written(text, &node.mark).into(),
+            },
+            Kind::Text(text) if !is_template(text) => Text::written(text, &node.mark).into(),
             _ => Self::Lazy(Rc::new(Lazy {
                 node: node.clone(),
                 scope: scope.cloned(),
@@ -294,6 +318,11 @@ impl Val {
                 state: RefCell::new(LazyState::Unread),
             })),
         }
+    }
+
+    /// Tells whether the value is undefined; vaulted text that no password opens is not.
+    pub(super) fn is_undefined(&self) -> bool {
+        matches!(self, Self::Undefined(fault) if fault.is_undefined())
     }
 
     /// Returns the text of a text value.
@@ -327,7 +356,11 @@ impl Val {
             Self::Cycler(_) => "Cycler",
             Self::Joiner(_) => "Joiner",
             Self::Super(_) => "BlockReference",
-            Self::Time(_) => "datetime",
+            Self::Time(time) => match time.part {
+                Part::Both => "datetime",
+                Part::Date => "date",
+                Part::Clock => "time",
+            },
             Self::Span(_) => "timedelta",
         }
     }

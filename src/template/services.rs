@@ -87,8 +87,15 @@ pub trait Services: Send + Sync {
     /// Returns the plaintext of `!vault` text; the error is a full sentence.
     fn decrypt(&self, ciphertext: &str) -> Result<String, String>;
 
-    /// Returns vaulted text of `plaintext` under `secret`, for the `vault` filter.
-    fn encrypt(&self, plaintext: &str, secret: &str, id: Option<&str>) -> Result<String, String>;
+    /// Returns vaulted text of `plaintext` under `secret`, with a random salt unless one is given,
+    /// for the `vault` filter.
+    fn encrypt(
+        &self,
+        plaintext: &str,
+        secret: &str,
+        id: Option<&str>,
+        salt: Option<&str>,
+    ) -> Result<String, String>;
 
     /// Returns the plaintext of `ciphertext` under `secret`, for the `unvault` filter.
     fn decrypt_with(&self, ciphertext: &str, secret: &str) -> Result<String, String>;
@@ -147,6 +154,7 @@ impl Services for Isolated {
         _plaintext: &str,
         _secret: &str,
         _id: Option<&str>,
+        _salt: Option<&str>,
     ) -> Result<String, String> {
         Err("vault is not available here".into())
     }

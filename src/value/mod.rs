@@ -1,12 +1,13 @@
 //! Final values: inert data as Ansible's users see it, ordered, printed as Python prints it.
 //!
 //! A value is never compiled as a template, whatever braces it holds (see [`crate::node`] for
-//! source). Knows nothing of marks, templates or hosts.
+//! source). A text may know where it came from. Knows nothing of templates or hosts.
 
 mod bytes;
 mod json;
 mod printable;
 mod python;
+mod text;
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub use bytes::{bytes_of_text, shown_text, text_of_bytes};
 pub use json::{JsonStyle, to_json};
 pub use python::{float_repr, repr};
+pub use text::{Deprecation, Origin, Text};
 
 /// An ordered dictionary. Keys are scalars; text keys are looked up by `&str`.
 pub type Map = IndexMap<Value, Value>;
@@ -34,7 +36,7 @@ pub enum Value {
     Bool(bool),
     Int(i128),
     Float(f64),
-    String(Arc<str>),
+    String(Text),
     List(Arc<Vec<Value>>),
     Map(Arc<Map>),
 }
@@ -52,6 +54,14 @@ impl Value {
             .map(|(key, value)| (Value::from(key.as_ref()), value.into()))
             .collect::<Map>()
             .into()
+    }
+
+    /// Returns a string with what is known of where it came from.
+    pub fn as_text(&self) -> Option<&Text> {
+        match self {
+            Self::String(text) => Some(text),
+            _ => None,
+        }
     }
 
     /// Returns the text of a string.
@@ -216,6 +226,12 @@ impl From<f64> for Value {
     }
 }
 
+impl From<Text> for Value {
+    fn from(value: Text) -> Self {
+        Self::String(value)
+    }
+}
+
 impl From<&str> for Value {
     fn from(value: &str) -> Self {
         Self::String(value.into())
@@ -230,7 +246,7 @@ impl From<String> for Value {
 
 impl From<Arc<str>> for Value {
     fn from(value: Arc<str>) -> Self {
-        Self::String(value)
+        Self::String(value.into())
     }
 }
 

@@ -50,7 +50,7 @@ impl Layer {
 
 fn text_key(key: &Value) -> Option<Arc<str>> {
     match key {
-        Value::String(text) => Some(Arc::clone(text)),
+        Value::String(text) => Some(text.shared()),
         _ => None,
     }
 }

@@ -188,7 +188,12 @@ pub fn encrypt(plaintext: &[u8], password: &[u8], id: Option<&str>) -> String {
 }
 
 /// Returns the vaulted text of `plaintext` with this salt.
-fn encrypt_with_salt(plaintext: &[u8], password: &[u8], id: Option<&str>, salt: &[u8]) -> String {
+pub fn encrypt_with_salt(
+    plaintext: &[u8],
+    password: &[u8],
+    id: Option<&str>,
+    salt: &[u8],
+) -> String {
     let body = cipher::seal(plaintext, password, salt);
     let mut text = match id.filter(|id| *id != DEFAULT_ID) {
         Some(id) => format!("{HEADER};1.2;{CIPHER};{id}\n"),

@@ -265,6 +265,7 @@ fn resolved(text: &str) -> (Kind, Constructed) {
         Scalar::Bool(value) => Kind::Bool(value),
         Scalar::Int(value) => Kind::Int(value),
         Scalar::Float(value) => Kind::Float(value),
+        Scalar::Text if scalar::is_timestamp(text) => Kind::Time(text.into()),
         Scalar::Text => Kind::Text(text.into()),
         Scalar::Merge => return (Kind::Text(text.into()), Constructed::Merge),
         Scalar::Value => return (Kind::Text(text.into()), Constructed::Value),

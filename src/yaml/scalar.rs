@@ -171,7 +171,7 @@ fn is_sixtieth(text: &str) -> bool {
 }
 
 /// Tells whether PyYAML would make a date or a time of a plain `text`.
-fn is_timestamp(text: &str) -> bool {
+pub(super) fn is_timestamp(text: &str) -> bool {
     let Some((date, rest)) = split_date(text) else {
         return false;
     };

@@ -10,7 +10,11 @@ use crate::playbook::{ActionKind, Args, full_name};
 use crate::value::{Map, Value};
 
 /// Options that an action evaluates itself instead of getting them rendered.
-const UNRENDERED: [(&str, &str); 2] = [("assert", "that"), ("debug", "var")];
+const UNRENDERED: [(&str, &str); 3] = [
+    ("assert", "that"),
+    ("debug", "var"),
+    ("ansible._protomatter.debug", "expression"),
+];
 
 /// Renders one argument; `None` when it is `omit`.
 pub(in crate::executor) fn argument(

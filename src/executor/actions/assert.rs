@@ -4,6 +4,7 @@ use super::{ActionContext, Answer};
 use crate::arguments;
 use crate::executor::failure::Failure;
 use crate::node::{Kind, Node};
+use crate::playbook::may_be_template;
 use crate::value::Value;
 
 arguments! {
@@ -24,13 +25,7 @@ arguments! {
 pub(super) async fn run(context: &mut ActionContext<'_>) -> Result<Answer, Failure> {
     let args =
         AssertArgs::parse(&context.args).map_err(|problem| Failure::action(problem.message))?;
-    // From `args:` a condition comes rendered, and only a template's text is one.
-    let rendered = Node::new(
-        context.job.task.mark.clone(),
-        Kind::Bool(args.that.is_truthy()),
-    );
-    let that = context.written("that").unwrap_or(&rendered).clone();
-    for condition in conditions(context, &that) {
+    for condition in conditions(context, &args.that)? {
         if context.renderer.condition(&condition)? {
             continue;
         }
@@ -52,25 +47,27 @@ pub(super) async fn run(context: &mut ActionContext<'_>) -> Result<Answer, Failu
     })
 }
 
-/// Opens `that`: a list, one condition, or a template that resolves to a list.
-fn conditions(context: &ActionContext<'_>, that: &Node) -> Vec<Node> {
+/// Opens `that`: a list, one condition, or a template that gives either. What a template gives is
+/// a condition where a user wrote it so.
+fn conditions(context: &ActionContext<'_>, given: &Value) -> Result<Vec<Node>, Failure> {
+    let mark = &context.job.task.mark;
+    let of_value = |value: &Value| match Node::as_written(value, mark) {
+        node @ Node {
+            kind: Kind::List(_),
+            ..
+        } => node.as_list().unwrap_or_default().to_vec(),
+        node => vec![node],
+    };
+    let Some(that) = context.written("that") else {
+        return Ok(of_value(given));
+    };
     if let Some(items) = that.as_list() {
-        return items.to_vec();
+        return Ok(items.to_vec());
     }
-    if let Kind::Text(text) = &that.kind
-        && let Some(name) = whole_variable(text)
-        && let Some(crate::template::Binding::Source(node)) = context.renderer.scope.get(name)
-        && let Some(items) = node.as_list()
+    if may_be_template(that)
+        && let Some(list @ Value::List(_)) = context.renderer.value(that)?
     {
-        return items.to_vec();
+        return Ok(of_value(&list));
     }
-    vec![that.clone()]
-}
-
-/// Returns the name in `{{ name }}`.
-fn whole_variable(text: &str) -> Option<&str> {
-    let name = text.trim().strip_prefix("{{")?.strip_suffix("}}")?.trim();
-    name.chars()
-        .all(|character| character.is_alphanumeric() || character == '_')
-        .then_some(name)
+    Ok(vec![that.clone()])
 }

@@ -1,9 +1,11 @@
-//! `debug`: shows a message or a variable.
+//! `debug`: shows a message or a variable; and Ansible's own `debug` for expressions.
 
 use super::{ActionContext, Answer};
 use crate::arguments;
 use crate::event::Event;
 use crate::executor::failure::Failure;
+use crate::node::Node;
+use crate::template::TemplateError;
 use crate::value::Value;
 
 arguments! {
@@ -17,6 +19,53 @@ arguments! {
         verbosity: i64 { default: "0" },
     }
     mutually_exclusive [["msg", "var"]]
+}
+
+arguments! {
+    /// Evaluate expressions, also those that fail.
+    pub(super) struct ExpressionArgs for "ansible._protomatter.debug" {
+        /// The expressions, as they are written.
+        expression: Vec<Value> { required },
+    }
+}
+
+/// Evaluates expressions one by one; what fails gives its error's text and a warning.
+pub(super) async fn expressions(context: &mut ActionContext<'_>) -> Result<Answer, Failure> {
+    let args =
+        ExpressionArgs::parse(&context.args).map_err(|problem| Failure::action(problem.message))?;
+    let Some(written) = context.written("expression").and_then(Node::as_list) else {
+        return Err(Failure::action(
+            "expression must be a list as it is written",
+        ));
+    };
+    let mut results = Vec::with_capacity(args.expression.len());
+    let mut warnings = Vec::new();
+    for node in written {
+        let text = node.to_value().to_string();
+        let renderer = &context.renderer;
+        match renderer.engine.expression(&text, renderer.scope) {
+            Ok(value) => results.push(value),
+            Err(error) => {
+                let (value, warning) = replaced(warnings.len() + 1, &error);
+                results.push(value);
+                warnings.push(warning);
+            }
+        }
+    }
+    let mut answer = Answer::new([
+        ("changed", false.into()),
+        ("expression_result", results.into()),
+    ]);
+    if !warnings.is_empty() {
+        answer.set("warnings", Value::list(warnings));
+    }
+    Ok(answer.always_shown())
+}
+
+/// Returns what stands for an expression that failed, and the warning that says so.
+fn replaced(number: usize, error: &TemplateError) -> (Value, String) {
+    let message = format!("Encountered 1 template error.\nerror {number} - {error}");
+    (format!("<< error {number} - {error} >>").into(), message)
 }
 
 /// Shows what the task asks for.
@@ -49,11 +98,12 @@ pub(super) async fn run(context: &mut ActionContext<'_>) -> Result<Answer, Failu
     {
         Ok(value) => value,
         Err(error) if error.is_undefined() => {
+            let (value, message) = replaced(1, &error);
             context.job.world.tell(Event::Warning {
-                message: format!("Encountered 1 template error.\nerror 1 - {error}"),
+                message,
                 mark: Some(node.mark.clone()),
             });
-            format!("<< error 1 - {error} >>").into()
+            value
         }
         Err(error) => {
             return Err(Failure::from(error)

@@ -45,6 +45,8 @@ arguments! {
 struct Loaded {
     vars: Vars,
     files: Vec<String>,
+    /// One of the files is vaulted: nothing of the result is shown.
+    is_secret: bool,
 }
 
 /// Reads the files.
@@ -62,6 +64,7 @@ pub(super) async fn run(context: &mut ActionContext<'_>) -> Result<Answer, Failu
         ),
     };
     let failed = outcome.err();
+    let is_secret = loaded.is_secret;
     let mut vars = match &args.name {
         Some(name) if failed.is_none() => nested(name, loaded.vars, &context.job.task.mark),
         _ => loaded.vars,
@@ -84,6 +87,7 @@ pub(super) async fn run(context: &mut ActionContext<'_>) -> Result<Answer, Failu
         ),
         ("ansible_facts", shown.into()),
     ]);
+    answer.no_log = is_secret;
     if let Some(message) = failed {
         answer.set("failed", true);
         answer.set("message", message);
@@ -142,6 +146,7 @@ fn load(context: &ActionContext<'_>, path: &Path, loaded: &mut Loaded) -> Result
     }
     let vars = crate::playbook::variables_of(&document.root).map_err(|error| error.message)?;
     loaded.vars.extend(vars);
+    loaded.is_secret |= context.job.world.files.is_vaulted(path);
     loaded.files.push(path.display().to_string());
     Ok(())
 }

@@ -138,6 +138,11 @@ macro_rules! action {
 /// All actions, in alphabetical order.
 static ACTIONS: &[ActionEntry] = &[
     action!("add_host", &inventory::ADD_HOST, inventory::add_host, once),
+    action!(
+        "ansible._protomatter.debug",
+        &debug::ExpressionArgs::SPEC,
+        debug::expressions
+    ),
     action!("ansible.posix.synchronize", synchronize::run),
     action!("assemble", assemble::run),
     action!("assert", &assert::AssertArgs::SPEC, assert::run),

@@ -1,6 +1,7 @@
 //! Tests, what stands after `is`: Jinja's own here, Ansible's one family a file.
 
 mod collections;
+mod provenance;
 mod results;
 mod world;
 
@@ -8,7 +9,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::OnceLock;
 
-use super::call::{Bound, Call, Given, Parameters};
+use super::call::{Bound, Call, Given, Parameters, Takes};
 use super::filters;
 use super::finish::Finish;
 use super::frame::Frame;
@@ -22,8 +23,8 @@ use crate::value::Value;
 pub(super) struct Check {
     pub(super) name: &'static str,
     pub(super) parameters: Parameters,
-    /// Whether an undefined subject or argument is its business.
-    pub(super) takes_undefined: bool,
+    /// Which subjects and arguments without data are its business.
+    pub(super) takes: Takes,
     body: Body,
 }
 
@@ -70,7 +71,7 @@ const fn data(
     Check {
         name,
         parameters: Parameters::new(parameters),
-        takes_undefined: false,
+        takes: Takes::Data,
         body: Body::Data(function),
     }
 }
@@ -83,7 +84,7 @@ const fn running(
     Check {
         name,
         parameters: Parameters::new(parameters),
-        takes_undefined: false,
+        takes: Takes::Data,
         body: Body::Running(function),
     }
 }
@@ -92,14 +93,19 @@ const fn compare(name: &'static str, comparison: Comparison) -> Check {
     Check {
         name,
         parameters: Parameters::new("other!"),
-        takes_undefined: false,
+        takes: Takes::Data,
         body: Body::Compare(comparison),
     }
 }
 
 impl Check {
     const fn with_undefined(mut self) -> Self {
-        self.takes_undefined = true;
+        self.takes = Takes::Undefined;
+        self
+    }
+
+    const fn with_vaulted(mut self) -> Self {
+        self.takes = Takes::Vaulted;
         self
     }
 }
@@ -239,7 +245,13 @@ fn is_cased(text: &str, upper: bool) -> bool {
     }
 }
 
-const FAMILIES: [&[Check]; 4] = [JINJA, collections::CHECKS, results::CHECKS, world::CHECKS];
+const FAMILIES: [&[Check]; 5] = [
+    JINJA,
+    collections::CHECKS,
+    provenance::CHECKS,
+    results::CHECKS,
+    world::CHECKS,
+];
 
 fn table() -> &'static HashMap<&'static str, &'static Check> {
     static TABLE: OnceLock<HashMap<&'static str, &'static Check>> = OnceLock::new();

@@ -1,9 +1,12 @@
 //! Tests that ask about paths of the controller, URLs and vaulted text.
 
+use std::rc::Rc;
+
 use super::super::call::Call;
 use super::super::filters::serial::Url;
+use super::super::runtime::{Val, Words};
 use super::super::services::PathState;
-use super::{Check, data};
+use super::{Check, data, running};
 use crate::value::Value;
 
 pub(super) const CHECKS: &[Check] = &[
@@ -49,12 +52,17 @@ pub(super) const CHECKS: &[Check] = &[
         let is_vaulted = call.services.is_vaulted_file(&path);
         is_vaulted.map_err(|why| format!("Cannot test if the file '{path}' is a vault: {why}"))
     }),
-    data("vault_encrypted", "", |call| {
-        Ok(call
-            .input
-            .as_str()
-            .is_some_and(|text| text.starts_with("$ANSIBLE_VAULT")))
-    }),
+    running("vault_encrypted", "", |_, subject, _, _| match subject {
+        Val::Undefined(fault) => match &fault.words {
+            Words::Undecryptable { .. } => Ok(true),
+            _ => Err(Rc::clone(fault)),
+        },
+        Val::Data(value) => Ok(value
+            .as_text()
+            .is_some_and(|text| text.ciphertext().is_some())),
+        _ => Ok(false),
+    })
+    .with_vaulted(),
 ];
 
 fn at(call: &Call<'_>, follow: bool, wanted: fn(PathState) -> bool) -> bool {

@@ -1,14 +1,19 @@
 //! Filters that hash, encrypt passwords for `/etc/shadow`, and vault.
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use md5::{Digest, Md5};
 use sha1::Sha1;
 use sha2::{Sha224, Sha256, Sha384, Sha512};
 
-use super::super::call::Call;
-use super::{Filter, data};
-use crate::value::{Value, bytes_of_text};
+use super::super::call::{Bound, Call};
+use super::super::finish::Finish;
+use super::super::frame::Frame;
+use super::super::runtime::{Evaluated, Val, Words};
+use super::super::syntax::Place;
+use super::{Filter, data, running};
+use crate::value::{Text, Value, bytes_of_text};
 
 pub(super) const FILTERS: &[Filter] = &[
     data("hash", "hashtype", |call| {
@@ -29,7 +34,7 @@ pub(super) const FILTERS: &[Filter] = &[
         "vault",
         "secret! salt vault_id wrap_object vaultid",
         |call| {
-            let secret = secret(call)?;
+            let secret = secret_of(call.required(0))?;
             let Some(text) = call.input.as_str() else {
                 return Err(format!(
                     "Can only vault strings, instead we got <class '{}'>.",
@@ -37,35 +42,54 @@ pub(super) const FILTERS: &[Filter] = &[
                 ));
             };
             let id = call.text_at(2).unwrap_or_else(|| "filter_default".into());
-            call.services
-                .encrypt(text, &secret, Some(&id))
-                .map(Value::from)
-                .map_err(|error| format!("Unable to encrypt: {error}"))
+            let vaulted = call
+                .services
+                .encrypt(text, &secret, Some(&id), call.text_at(1).as_deref())
+                .map_err(|error| format!("Unable to encrypt: {error}"))?;
+            Ok(if call.flag(3, false) {
+                Text::from(text).decrypted_from(&vaulted.into()).into()
+            } else {
+                vaulted.into()
+            })
         },
     ),
-    data("unvault", "secret! vault_id vaultid", |call| {
-        let secret = secret(call)?;
-        let Some(text) = call.input.as_str() else {
-            return Err(format!(
-                "Vault should be in the form of a string, instead we got <class '{}'>.",
-                call.input.python_type()
-            ));
-        };
-        if !text.starts_with("$ANSIBLE_VAULT") {
-            return Ok(text.into());
-        }
-        call.services
-            .decrypt_with(text, &secret)
-            .map(Value::from)
-            .map_err(|error| format!("Unable to decrypt: {error}"))
-    }),
+    running("unvault", "secret! vault_id vaultid", unvault).with_vaulted(),
 ];
 
-fn secret(call: &Call<'_>) -> Result<String, String> {
-    call.required(0).as_str().map(str::to_owned).ok_or_else(|| {
+/// Decrypts vaulted text, also where the value is vaulted itself and no password opened it.
+fn unvault(frame: &mut Frame<'_>, input: Val, mut given: Bound<Val>, _: Place) -> Evaluated {
+    let secret = frame.run.data(&given.take(0).unwrap_or_default())?;
+    let secret = secret_of(&secret).map_err(|text| frame.run.failure(text))?;
+    let vaulted = match &input {
+        Val::Undefined(fault) => match &fault.words {
+            Words::Undecryptable { ciphertext, .. } => Arc::clone(ciphertext),
+            _ => return Ok(input),
+        },
+        _ => match frame.run.data(&input)? {
+            Value::String(text) => text.ciphertext().map_or_else(|| text.shared(), Arc::clone),
+            other => {
+                return Err(frame.run.failure(format!(
+                    "Vault should be in the form of a string, instead we got <class '{}'>.",
+                    other.python_type()
+                )));
+            }
+        },
+    };
+    if !vaulted.starts_with("$ANSIBLE_VAULT") {
+        return Ok(vaulted.into());
+    }
+    let services = frame.run.engine.services();
+    match services.decrypt_with(&vaulted, &secret) {
+        Ok(plain) => Ok(plain.into()),
+        Err(error) => Err(frame.run.failure(format!("Unable to decrypt: {error}"))),
+    }
+}
+
+fn secret_of(secret: &Value) -> Result<String, String> {
+    secret.as_str().map(str::to_owned).ok_or_else(|| {
         format!(
             "Secret passed is required to be a string, instead we got <class '{}'>.",
-            call.required(0).python_type()
+            secret.python_type()
         )
     })
 }
@@ -95,7 +119,11 @@ fn password_hash(call: &Call<'_>) -> Result<Value, String> {
     let wish = Wish {
         kind: call.text_at(0).unwrap_or_else(|| "sha512".into()),
         salt: call.text_at(1).filter(|salt| !salt.is_empty()),
-        size: call.int(2)?.and_then(|size| usize::try_from(size).ok()),
+        size: match call.get(2) {
+            None => None,
+            Some(Value::Int(size)) => usize::try_from(*size).ok(),
+            Some(_) => return Err("salt_size must be an integer".into()),
+        },
         rounds: call.int(3)?.filter(|rounds| *rounds != 0),
         ident: call.text_at(4),
     };

@@ -11,6 +11,7 @@ mod merging;
 mod network;
 mod ordering;
 mod paths;
+mod provenance;
 pub(super) mod regex;
 mod selection;
 pub(super) mod serial;
@@ -25,7 +26,7 @@ pub use text::quote;
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
-use super::call::{Bound, Call, Parameters};
+use super::call::{Bound, Call, Parameters, Takes};
 use super::frame::Frame;
 use super::runtime::{Evaluated, Val};
 use super::syntax::Place;
@@ -36,8 +37,8 @@ use crate::value::Value;
 pub(super) struct Filter {
     pub(super) name: &'static str,
     pub(super) parameters: Parameters,
-    /// Whether an undefined input or argument is its business.
-    pub(super) takes_undefined: bool,
+    /// Which inputs and arguments without data are its business.
+    pub(super) takes: Takes,
     pub(super) body: FilterBody,
 }
 
@@ -57,7 +58,7 @@ const fn data(
     Filter {
         name,
         parameters: Parameters::new(parameters),
-        takes_undefined: false,
+        takes: Takes::Data,
         body: FilterBody::Data(function),
     }
 }
@@ -70,19 +71,24 @@ const fn running(
     Filter {
         name,
         parameters: Parameters::new(parameters),
-        takes_undefined: false,
+        takes: Takes::Data,
         body: FilterBody::Running(function),
     }
 }
 
 impl Filter {
     const fn with_undefined(mut self) -> Self {
-        self.takes_undefined = true;
+        self.takes = Takes::Undefined;
+        self
+    }
+
+    const fn with_vaulted(mut self) -> Self {
+        self.takes = Takes::Vaulted;
         self
     }
 }
 
-const FAMILIES: [&[Filter]; 15] = [
+const FAMILIES: [&[Filter]; 16] = [
     collections::FILTERS,
     crypto::FILTERS,
     links::FILTERS,
@@ -91,6 +97,7 @@ const FAMILIES: [&[Filter]; 15] = [
     network::FILTERS,
     ordering::FILTERS,
     paths::FILTERS,
+    provenance::FILTERS,
     regex::FILTERS,
     selection::FILTERS,
     serial::FILTERS,

@@ -108,9 +108,19 @@ fn unique(frame: &mut Frame<'_>, input: Val, given: Bound<Val>, place: Place) ->
         case_sensitive.as_ref(),
         place,
     )?;
+    // Python compares by hash first; without one, the filter of Ansible takes over, which knows
+    // neither option.
+    let is_asked =
+        attribute.is_some() || matches!(case_sensitive, Some(Val::Data(Value::Bool(false))));
     let mut seen: Vec<Value> = Vec::new();
     let mut out = Vec::new();
     for (key, item) in keyed.items {
+        if is_asked && matches!(key, Value::List(_) | Value::Map(_)) {
+            return Err(frame.run.failure(format!(
+                "Jinja2's unique filter failed and we cannot fall back to Ansible's version as it does not support the parameters supplied: unhashable type: '{}'",
+                key.python_type()
+            )));
+        }
         if !contains(&seen, &key) {
             seen.push(key);
             out.push(item);

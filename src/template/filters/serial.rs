@@ -9,8 +9,8 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use super::super::call::Call;
 use super::{Filter, data};
-use crate::value::{JsonStyle, Map, Value, bytes_of_text, text_of_bytes, to_json};
-use crate::yaml::{self, MultiLine, YamlStyle};
+use crate::value::{JsonStyle, Map, Origin, Value, bytes_of_text, text_of_bytes, to_json};
+use crate::yaml::{self, ScalarStyle, YamlStyle};
 
 pub(super) const FILTERS: &[Filter] = &[
     data(
@@ -139,7 +139,60 @@ fn from_json(call: &Call<'_>) -> Result<Value, String> {
             call.input.python_type()
         ));
     };
-    serde_json::from_str(text).map_err(|error| decode_error(text, &error))
+    let value = serde_json::from_str(text).map_err(|error| decode_error(text, &error))?;
+    match call.text_at(0).as_deref() {
+        None | Some("tagless" | "legacy") => Ok(value),
+        Some("inventory_legacy") => {
+            let is_trusted = call
+                .input
+                .as_text()
+                .is_some_and(|text| text.tags().contains(&"TrustedAsTemplate"));
+            inventory_texts(&value, is_trusted, &mut Vec::new())
+        }
+        Some(other) => Err(format!("Unknown profile name '{other}'.")),
+    }
+}
+
+/// Opens what an inventory's JSON says of its texts: `__ansible_unsafe` is one
+/// that nobody vouches for, and variables of hosts and groups are as trusted as the whole.
+fn inventory_texts(
+    value: &Value,
+    is_trusted: bool,
+    path: &mut Vec<String>,
+) -> Result<Value, String> {
+    let is_variable = path.get(1).is_some_and(|part| part == "vars") && path.len() >= 3
+        || path.len() >= 4 && path[0] == "_meta" && path[1] == "hostvars";
+    match value {
+        Value::String(text) if is_trusted && is_variable => {
+            Ok(text.clone().from_origin(Origin::Trusted).into())
+        }
+        Value::List(items) => {
+            path.push(String::new());
+            let items = items
+                .iter()
+                .map(|item| inventory_texts(item, is_trusted, path));
+            let items = items.collect::<Result<Vec<_>, _>>();
+            path.pop();
+            Ok(items?.into())
+        }
+        Value::Map(map) => {
+            if let (1, Some(inner)) = (map.len(), map.get("__ansible_unsafe")) {
+                return match inner {
+                    Value::String(_) => Ok(inner.clone()),
+                    _ => Err("__ansible_unsafe is not <class 'str'>".into()),
+                };
+            }
+            let mut opened = Map::new();
+            for (key, value) in map.iter() {
+                path.push(key.to_string());
+                let value = inventory_texts(value, is_trusted, path);
+                path.pop();
+                opened.insert(key.clone(), value?);
+            }
+            Ok(opened.into())
+        }
+        other => Ok(other.clone()),
+    }
 }
 
 /// Words a syntax error as Python's `json` does where the cause is the common one.
@@ -166,6 +219,8 @@ fn decode_error(text: &str, error: &serde_json::Error) -> String {
 }
 
 fn to_yaml(call: &Call<'_>, mut style: YamlStyle) -> Result<Value, String> {
+    style.vault_tags = true;
+    let mut is_canonical = false;
     for (name, value) in &call.named {
         let size = || -> Result<usize, String> {
             match value {
@@ -190,9 +245,20 @@ fn to_yaml(call: &Call<'_>, mut style: YamlStyle) -> Result<Value, String> {
                     value => Some(value.is_truthy()),
                 };
             }
-            "default_style" if value.as_str() == Some("|") => style.multi_line = MultiLine::Block,
-            "default_style" | "canonical" | "line_break" | "encoding" | "version" | "tags"
-            | "vault_behavior" | "dump_vault_tags" => {}
+            "default_style" => {
+                style.scalars = match value {
+                    Value::Null => None,
+                    _ => Some(scalar_style(&value.to_string())?),
+                };
+            }
+            "canonical" => is_canonical = value.is_truthy(),
+            // It is text all the same.
+            "encoding" => {}
+            "line_break" | "version" | "tags" if matches!(value, Value::Null) => {}
+            "line_break" | "version" | "tags" => {
+                return Err(format!("the option '{name}' is not known here"));
+            }
+            "dump_vault_tags" => style.vault_tags = value.is_truthy(),
             other => {
                 return Err(format!(
                     "dump_all() got an unexpected keyword argument '{other}'"
@@ -200,7 +266,20 @@ fn to_yaml(call: &Call<'_>, mut style: YamlStyle) -> Result<Value, String> {
             }
         }
     }
-    Ok(yaml::to_yaml(&call.input, &style).into())
+    Ok(if is_canonical {
+        yaml::to_canonical(&call.input, &style).into()
+    } else {
+        yaml::to_yaml(&call.input, &style).into()
+    })
+}
+
+fn scalar_style(name: &str) -> Result<ScalarStyle, String> {
+    match name {
+        "'" => Ok(ScalarStyle::Single),
+        "\"" => Ok(ScalarStyle::Double),
+        "|" => Ok(ScalarStyle::Literal),
+        other => Err(format!("the style '{other}' is not known here")),
+    }
 }
 
 fn encoded(text: &str, encoding: Option<&str>) -> Result<Vec<u8>, String> {

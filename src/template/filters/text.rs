@@ -412,7 +412,7 @@ fn format(frame: &mut Frame<'_>, input: Val, given: Bound<Val>, _: Place) -> Eva
         }
         let pairs: Dict = named
             .into_iter()
-            .map(|(name, val)| (Value::String(name), val))
+            .map(|(name, val)| (name.into(), val))
             .collect();
         return percent(frame, &template, &Val::dict(pairs));
     }

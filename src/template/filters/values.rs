@@ -31,7 +31,7 @@ fn default(frame: &mut Frame<'_>, input: Val, mut given: Bound<Val>, _: Place) -
         Some(flag) => frame.run.truth(&flag)?,
         None => false,
     };
-    if matches!(input, Val::Undefined(_)) || (by_truth && !frame.run.truth(&input)?) {
+    if input.is_undefined() || (by_truth && !frame.run.truth(&input)?) {
         return frame.run.force(&fallback);
     }
     Ok(input)

@@ -187,7 +187,7 @@ fn change_dict(frame: &Frame<'_>, dict: &mut Dict, name: &str, given: Given<Val>
                 }
             }
             for (name, val) in given.named {
-                dict.insert(Value::String(name), val);
+                dict.insert(name.into(), val);
             }
         }
         "setdefault" => {

@@ -78,7 +78,7 @@ pub(super) fn changes(name: &str) -> bool {
 /// Calls the method `name` of `owner`.
 pub(super) fn call(frame: &mut Frame<'_>, owner: &Val, name: &str, given: Given<Val>) -> Evaluated {
     match owner {
-        Val::Data(Value::String(text)) => text::call(frame, text, name, given),
+        Val::Data(Value::String(text)) => text::call(frame, &text.shared(), name, given),
         Val::Time(_) | Val::Span(_) => time::call(frame, owner, name, &given),
         Val::Loop(_) | Val::Cycler(_) => {
             let called = loops::method(frame, owner, name, &given.positional)?;

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, ZonedDateTime, civil};
 use super::super::call::Given;
 use super::super::finish::Finish;
 use super::super::frame::Frame;
-use super::super::runtime::{Evaluated, Time, Val};
+use super::super::runtime::{Evaluated, Part, Time, Val};
 use crate::value::Value;
 
 pub(super) const METHODS: &[&str] = &[
@@ -20,6 +20,7 @@ pub(super) const METHODS: &[&str] = &[
     "isoweekday",
     "replace",
     "strftime",
+    "time",
     "timestamp",
     "toordinal",
     "weekday",
@@ -36,7 +37,72 @@ pub(in crate::template) fn now(utc: bool) -> Time {
     Time {
         civil,
         offset: None,
+        part: Part::Both,
     }
+}
+
+/// Reads a date, a time of day or both as YAML and TOML write them.
+pub(in crate::template) fn moment(text: &str) -> Option<Time> {
+    let (date, rest) = match text
+        .get(..2)
+        .filter(|_| text.as_bytes().get(2) == Some(&b':'))
+    {
+        Some(_) => (None, text),
+        None => {
+            let end = text.find(['T', 't', ' ', '\t']).unwrap_or(text.len());
+            let mut numbers = text[..end].split('-');
+            let mut next = || numbers.next()?.parse::<i16>().ok();
+            let (year, month, day) = (next()?, next()?, next()?);
+            let (month, day) = (i8::try_from(month).ok()?, i8::try_from(day).ok()?);
+            let rest = text[end..].trim_start_matches(['T', 't', ' ', '\t']);
+            (Some(civil::Date::new(year, month, day).ok()?), rest)
+        }
+    };
+    let (clock, offset) = match rest {
+        "" => (None, None),
+        rest => {
+            let end = rest.find(['Z', 'z', '+', '-', ' ']).unwrap_or(rest.len());
+            (Some(clock(&rest[..end])?), zone(rest[end..].trim_start())?)
+        }
+    };
+    let part = match (date, clock) {
+        (Some(_), Some(_)) => Part::Both,
+        (_, None) => Part::Date,
+        (None, _) => Part::Clock,
+    };
+    Some(Time {
+        civil: date
+            .unwrap_or(civil::date(1, 1, 1))
+            .to_datetime(clock.unwrap_or(civil::Time::midnight())),
+        offset,
+        part,
+    })
+}
+
+fn clock(text: &str) -> Option<civil::Time> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let mut numbers = whole.split(':');
+    let mut next = || numbers.next()?.parse::<i8>().ok();
+    let (hour, minute, second) = (next()?, next()?, next()?);
+    let micros = format!("{fraction:0<6}").get(..6)?.parse::<i32>().ok()?;
+    civil::Time::new(hour, minute, second, micros * 1000).ok()
+}
+
+/// Reads `Z`, `+1` or `-07:00`; nothing is no zone.
+fn zone(text: &str) -> Option<Option<jiff::tz::Offset>> {
+    let digits = match text.as_bytes().first() {
+        None => return Some(None),
+        Some(b'Z' | b'z') => return Some(Some(jiff::tz::Offset::UTC)),
+        Some(_) => &text[1..],
+    };
+    let (hours, minutes) = digits.split_once(':').unwrap_or((digits, "0"));
+    let seconds = hours.parse::<i32>().ok()? * 3600 + minutes.parse::<i32>().ok()? * 60;
+    let seconds = if text.starts_with('-') {
+        -seconds
+    } else {
+        seconds
+    };
+    jiff::tz::Offset::from_seconds(seconds).ok().map(Some)
 }
 
 fn zoned(time: &Time) -> Option<ZonedDateTime> {
@@ -85,6 +151,7 @@ pub(in crate::template) fn strptime(text: &str, format: &str) -> Result<Time, St
     Ok(Time {
         civil: date.to_datetime(time),
         offset: parsed.offset(),
+        part: Part::Both,
     })
 }
 
@@ -93,17 +160,35 @@ pub(in crate::template) fn datetime_text(time: &Time) -> String {
     isoformat(time, " ")
 }
 
+/// Returns what `isoformat()` prints.
+pub(in crate::template) fn iso_text(time: &Time) -> String {
+    isoformat(time, "T")
+}
+
 fn isoformat(time: &Time, separator: &str) -> String {
     let moment = time.civil;
-    let mut text = format!(
-        "{:04}-{:02}-{:02}{separator}{:02}:{:02}:{:02}",
-        moment.year(),
-        moment.month(),
-        moment.day(),
+    let mut text = String::new();
+    if time.part != Part::Clock {
+        text = format!(
+            "{:04}-{:02}-{:02}",
+            moment.year(),
+            moment.month(),
+            moment.day()
+        );
+    }
+    match time.part {
+        Part::Date => return text,
+        Part::Both => text.push_str(separator),
+        Part::Clock => {}
+    }
+    write!(
+        text,
+        "{:02}:{:02}:{:02}",
         moment.hour(),
         moment.minute(),
         moment.second()
-    );
+    )
+    .expect("writing to a string cannot fail");
     let micros = moment.subsec_nanosecond() / 1000;
     if micros != 0 {
         write!(text, ".{micros:06}").expect("writing to a string cannot fail");
@@ -221,6 +306,12 @@ pub(super) fn call(frame: &Frame<'_>, owner: &Val, name: &str, given: &Given<Val
         "date" => Val::Time(Time {
             civil: time.civil.date().to_datetime(civil::Time::midnight()),
             offset: None,
+            part: Part::Date,
+        }),
+        "time" => Val::Time(Time {
+            civil: civil::date(1, 1, 1).to_datetime(time.civil.time()),
+            offset: None,
+            part: Part::Clock,
         }),
         _ => Val::Time(replaced(frame, time, given)?),
     })
@@ -253,12 +344,37 @@ fn replaced(frame: &Frame<'_>, time: &Time, given: &Given<Val>) -> Evaluated<Tim
     Ok(Time {
         civil,
         offset: time.offset,
+        part: time.part,
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn moments_are_read_as_yaml_and_toml_write_them() {
+        let printed = |text: &str| moment(text).map(|time| (iso_text(&time), time.part));
+        let both = |text: &str| Some((text.to_owned(), Part::Both));
+        assert_eq!(
+            printed("2020-01-01T12:42:42-07:00"),
+            both("2020-01-01T12:42:42-07:00")
+        );
+        assert_eq!(
+            printed("2020-1-1 1:02:03.5"),
+            both("2020-01-01T01:02:03.500000")
+        );
+        assert_eq!(
+            printed("2020-01-01t12:42:42Z"),
+            both("2020-01-01T12:42:42+00:00")
+        );
+        assert_eq!(
+            printed("2020-01-01"),
+            Some(("2020-01-01".into(), Part::Date))
+        );
+        assert_eq!(printed("12:42:42"), Some(("12:42:42".into(), Part::Clock)));
+        assert_eq!(printed("2020-13-01"), None);
+    }
 
     #[test]
     fn times_and_spans_print_as_python_prints_them() {
