@@ -608,12 +608,18 @@ pub(super) fn separate(node: &Node) -> Node {
 }
 
 fn implicit_localhost() -> Host {
-    let file = SourceFile::new("<implicit localhost>", "ansible_connection: local\n");
-    let mark = Mark::new(&file, 1, 21);
-    let connection = Node::new(mark, Kind::Unsafe("local".into()));
+    let file = SourceFile::new(
+        "<implicit localhost>",
+        "ansible_connection: local\nansible_python_interpreter: '{{ ansible_playbook_python }}'\n",
+    );
+    let connection = Node::new(Mark::new(&file, 1, 21), Kind::Unsafe("local".into()));
+    let python = Node::text(Mark::new(&file, 2, 29), "{{ ansible_playbook_python }}");
     Host {
         name: "localhost".into(),
-        variables: Arc::new(Variables::from([("ansible_connection".into(), connection)])),
+        variables: Arc::new(Variables::from([
+            ("ansible_connection".into(), connection),
+            ("ansible_python_interpreter".into(), python),
+        ])),
         source: None,
         implicit: true,
         groups: Vec::new(),

@@ -351,7 +351,10 @@ mod tests {
         ] {
             assert_eq!(told(text), (message.to_owned(), vec!["careful".to_owned()]));
         }
-        assert_eq!(told(r#"{"g": {"hosts": ["h"]}}"#), (String::new(), Vec::new()));
+        assert_eq!(
+            told(r#"{"g": {"hosts": ["h"]}}"#),
+            (String::new(), Vec::new())
+        );
     }
 
     #[test]

@@ -414,7 +414,10 @@ mod tests {
     fn an_undefined_default_counts_only_where_the_variable_is_not_set() {
         let fixture = Fixture::new(&[]);
         let render = |text: &str| fixture.render(text);
-        assert_eq!(render("{{ lookup('env', 'PORT', default=undef()) }}"), "'80'");
+        assert_eq!(
+            render("{{ lookup('env', 'PORT', default=undef()) }}"),
+            "'80'"
+        );
         assert_eq!(
             render("{{ lookup('env', 'NOPE', default=undef()) }}"),
             "! The environment variable 'NOPE' is not set."

@@ -676,10 +676,11 @@ impl Reporter for DefaultReporter {
 }
 
 fn cleaned(result: &TaskResult) -> Map {
-    let action = result.task.action.rsplit('.').next().unwrap_or_default();
+    let is_debug = ["debug", "ansible.builtin.debug", "ansible.legacy.debug"]
+        .contains(&result.task.action.as_str());
     clean(
         &result.result.as_map().cloned().unwrap_or_default(),
-        action == "debug",
+        is_debug,
     )
 }
 

@@ -62,7 +62,11 @@ pub(in crate::template) fn moment(text: &str) -> Option<Time> {
         "" => (None, None),
         rest => {
             let end = rest.find(['Z', 'z', '+', '-', ' ']).unwrap_or(rest.len());
-            (Some(clock(&rest[..end])?), zone(rest[end..].trim_start())?)
+            let offset = match rest[end..].trim_start() {
+                "" => None,
+                text => Some(zone(text)?),
+            };
+            (Some(clock(&rest[..end])?), offset)
         }
     };
     let part = match (date, clock) {
@@ -88,13 +92,12 @@ fn clock(text: &str) -> Option<civil::Time> {
     civil::Time::new(hour, minute, second, micros * 1000).ok()
 }
 
-/// Reads `Z`, `+1` or `-07:00`; nothing is no zone.
-fn zone(text: &str) -> Option<Option<jiff::tz::Offset>> {
-    let digits = match text.as_bytes().first() {
-        None => return Some(None),
-        Some(b'Z' | b'z') => return Some(Some(jiff::tz::Offset::UTC)),
-        Some(_) => &text[1..],
-    };
+/// Reads `Z`, `+1` or `-07:00`.
+fn zone(text: &str) -> Option<jiff::tz::Offset> {
+    if matches!(text, "Z" | "z") {
+        return Some(jiff::tz::Offset::UTC);
+    }
+    let digits = text.strip_prefix(['+', '-'])?;
     let (hours, minutes) = digits.split_once(':').unwrap_or((digits, "0"));
     let seconds = hours.parse::<i32>().ok()? * 3600 + minutes.parse::<i32>().ok()? * 60;
     let seconds = if text.starts_with('-') {
@@ -102,7 +105,7 @@ fn zone(text: &str) -> Option<Option<jiff::tz::Offset>> {
     } else {
         seconds
     };
-    jiff::tz::Offset::from_seconds(seconds).ok().map(Some)
+    jiff::tz::Offset::from_seconds(seconds).ok()
 }
 
 fn zoned(time: &Time) -> Option<ZonedDateTime> {
