@@ -588,7 +588,7 @@ mod tests {
         );
         assert_eq!(
             fixture.render("{{ 'secret' | vault('pw') is vault_encrypted }}"),
-            "True"
+            "False"
         );
     }
 }
