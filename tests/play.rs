@@ -122,9 +122,10 @@ async fn played(name: &str, hosts: &str, home: &Path) -> (String, u8) {
     };
     let outcome = executor::run(run, &[playbook]).await;
     let status = match (outcome.unreachable.is_empty(), outcome.failed.is_empty()) {
+        _ if outcome.error.is_some() => 1,
         (false, _) => 4,
         (_, false) => 2,
-        _ => u8::from(outcome.error.is_some()),
+        _ => 0,
     };
     let config = Config::load(&Surroundings {
         working_directory: directory.clone(),
