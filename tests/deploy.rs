@@ -321,16 +321,23 @@ impl Standing {
             .envs(environment.iter().copied())
             .spawn()
             .unwrap();
-        let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let mut line = String::new();
-        while !line.starts_with("TASK [Wait at the gate]") {
-            line.clear();
-            assert!(stdout.read_line(&mut line).unwrap() > 0, "it ended early");
-        }
-        Self {
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut standing = Self {
             child,
             stdout: Some(stdout),
             gate,
+        };
+        standing.says("TASK [Wait at the gate]");
+        standing
+    }
+
+    /// Reads on until a line begins so.
+    fn says(&mut self, start: &str) {
+        let stdout = self.stdout.as_mut().unwrap();
+        let mut line = String::new();
+        while !line.starts_with(start) {
+            line.clear();
+            assert!(stdout.read_line(&mut line).unwrap() > 0, "it ended early");
         }
     }
 
@@ -380,8 +387,9 @@ fn an_interrupted_deploy_ends_with_the_signals_code_and_every_host_as_before() {
         let fleet = released();
         fleet.deploy("1", &[], 0);
         let before = fleet.trees();
-        let standing = Standing::new(&fleet, "2", "60");
+        let mut standing = Standing::new(&fleet, "2", "60");
         standing.signal(signal);
+        standing.says("rolling back on ");
         // A runner that wants to be rid of it says so again, and more firmly.
         standing.signal(signal);
         standing.signal(rustix::process::Signal::TERM);

@@ -9,6 +9,7 @@ use super::failure::Failure;
 use super::options::RunOptions;
 use super::render::Renderer;
 use super::session::{Become, Target};
+use crate::agent::bootstrap::Method;
 use crate::playbook::{Keyword, Layer, to_integer, to_number};
 use crate::transport::{ConnectionKind, Endpoint, Secret};
 use crate::value::Value;
@@ -31,9 +32,12 @@ impl TargetReader<'_> {
             _ => endpoint.user.as_ref(),
         };
         let allow_same_user = self.options.become_defaults.allow_same_user;
-        let become_user = self
-            .become_user()?
-            .filter(|wanted| allow_same_user || Some(&wanted.user) != login);
+        // A method that nobody knows is told also where nobody has to become anybody.
+        let become_user = self.become_user()?.filter(|wanted| {
+            allow_same_user
+                || Some(&wanted.user) != login
+                || Method::named(&wanted.method).is_none()
+        });
         Ok(Target {
             endpoint,
             become_user,
