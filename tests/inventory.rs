@@ -5,7 +5,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use backstay::error::Error;
 use backstay::inventory::{
     Inventory, InventoryOptions, Limit, Listing, Order, ScriptOutput, ScriptRunner, VariableFiles,
     graph_text, host_variables, list, list_yaml,
