@@ -33,9 +33,9 @@ pub enum CheckMode {
     /// The task runs for real.
     #[default]
     Off,
-    /// The run is the plan of a transaction: later tasks see what this one would have done.
+    /// The whole run is a prediction: later tasks see what this one would have done.
     Run,
-    /// This task predicts, and its prediction is forgotten.
+    /// Only this task predicts, in a run that changes the target; its prediction is forgotten.
     Task,
 }
 

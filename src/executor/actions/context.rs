@@ -9,7 +9,6 @@ use crate::event::{Event, Reversibility, Step};
 use crate::executor::deploy::{self, Acting};
 use crate::executor::execution::Effect;
 use crate::executor::failure::Failure;
-use crate::executor::plan::is_transactional;
 use crate::executor::render::Renderer;
 use crate::executor::session::{ModuleCall, RawOutput, Reported, Target};
 use crate::executor::settings::Settings;
@@ -73,14 +72,6 @@ impl ActionContext<'_> {
         self.module_in(name, args, self.settings.check).await
     }
 
-    /// Tells whether the run is the plan of a transaction. Without one, each task of a run with
-    /// `--check` is told from the target as it is, as in Ansible.
-    fn is_plan(&self) -> bool {
-        let options = &self.job.world.options;
-        let vars = &self.job.play.layer.vars;
-        options.check && (options.transaction.whole_run || is_transactional(vars))
-    }
-
     /// Calls a module on the target, in check mode or not.
     pub(super) async fn module_in(
         &mut self,
@@ -90,7 +81,7 @@ impl ActionContext<'_> {
     ) -> Result<Answer, Failure> {
         let call = ModuleCall {
             module: name.to_owned(),
-            check: match (check, self.is_plan()) {
+            check: match (check, self.job.world.options.check) {
                 (false, _) => CheckMode::Off,
                 (true, true) => CheckMode::Run,
                 (true, false) => CheckMode::Task,

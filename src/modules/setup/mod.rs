@@ -138,6 +138,11 @@ const FAMILIES: &[Family] = &[
         gather: platform::gather_service_manager,
     },
     Family {
+        name: "systemd",
+        facts: &[],
+        gather: platform::gather_systemd,
+    },
+    Family {
         name: "cmdline",
         facts: &[],
         gather: session::gather_cmdline,

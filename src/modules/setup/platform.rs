@@ -160,6 +160,28 @@ pub(super) fn gather_service_manager(to: &mut Gathering<'_>) {
     to.set("service_mgr", name);
 }
 
+/// Gathers version and features of systemd, where it runs the target.
+pub(super) fn gather_systemd(to: &mut Gathering<'_>) {
+    if !to.exists("/run/systemd/system") {
+        return;
+    }
+    let Some(answer) = to.output(&["systemctl", "--version"]) else {
+        return;
+    };
+    let mut lines = answer.lines();
+    let version = lines.next().and_then(|line| line.split(' ').nth(1));
+    let version = version.and_then(|version| version.parse::<i64>().ok());
+    if let (Some(version), Some(features)) = (version, lines.next()) {
+        to.set(
+            "systemd",
+            Value::map([
+                ("features", Value::from(features)),
+                ("version", version.into()),
+            ]),
+        );
+    }
+}
+
 fn by_files(to: &Gathering<'_>) -> &'static str {
     if to.exists("/run/systemd/system") {
         "systemd"
