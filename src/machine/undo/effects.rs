@@ -38,8 +38,9 @@ impl Run<'_> {
     }
 
     /// Does once more, oldest first and each thing once, what is to be done when the files are
-    /// back.
+    /// back. Where some are not, it is not told as done: the undoing that brings them does it anew.
     pub(super) fn again(&mut self, pending: &[(u64, &UndoRecord)]) -> Result<(), LogError> {
+        let all_back = self.items.is_empty();
         let mut done: Vec<&[UndoStep]> = Vec::new();
         for (number, record) in pending.iter().rev() {
             let UndoRecord::Effect {
@@ -59,7 +60,9 @@ impl Run<'_> {
                     };
                 }
             }
-            self.note(*number, record, outcome)?;
+            if all_back || matches!(outcome, Outcome::Failed { .. }) {
+                self.note(*number, record, outcome)?;
+            }
         }
         Ok(())
     }

@@ -553,6 +553,32 @@ fn effects_are_undone_newest_first_and_what_is_done_again_comes_last() {
 }
 
 #[test]
+fn what_is_done_again_is_done_anew_by_the_undoing_that_brings_what_was_stuck() {
+    let mut world = world();
+    let (said, free) = (world.path("said"), world.path("free"));
+    foreign(&said, b"");
+    let mut run = |effect: Effect| {
+        let command = Command::new(["true"]);
+        world.machine.execute(&command, effect).unwrap();
+    };
+    let undo = format!("test -e {} && echo old >>{}", free.display(), said.display());
+    run(Effect::compensated("the data", ["sh", "-c", &undo]));
+    run(Effect::Again {
+        what: "restart".into(),
+        again: vec![UndoStep::shell(format!("echo restart >>{}", said.display()))],
+    });
+    let expected = format!("`sh -c {undo}` failed with 1: it said nothing");
+    assert_eq!(
+        stuck(world.roll_back()),
+        [("the data".to_owned(), expected)]
+    );
+    assert_eq!(fs::read_to_string(&said).unwrap(), "restart\n");
+    foreign(&free, b"");
+    assert_eq!(world.roll_back(), CLEAN);
+    assert_eq!(fs::read_to_string(&said).unwrap(), "restart\nold\nrestart\n");
+}
+
+#[test]
 fn an_effect_that_cannot_be_undone_is_stuck_and_the_rest_is_undone() {
     let mut world = world();
     world.write("a", "ours");
