@@ -39,6 +39,7 @@ mod external;
 #[cfg(test)]
 mod fake;
 mod file;
+mod filesystem;
 mod find;
 mod firewalld;
 mod foresight;
@@ -59,6 +60,7 @@ mod invocation;
 mod ipify_facts;
 mod iptables;
 mod known_hosts;
+mod kubernetes;
 mod lineinfile;
 mod lines;
 mod locale_gen;
@@ -117,6 +119,7 @@ mod uri;
 mod user;
 mod wait_for;
 mod wakeonlan;
+mod xfs_quota;
 mod yarn;
 mod yum_repository;
 
@@ -190,7 +193,12 @@ const MODULES: &[Module] = &[
     module!(docker, DockerContainerInfoArgs, run_container_info),
     module!(docker, DockerHostInfoArgs, run_host_info),
     module!(docker, DockerImageArgs, run_image),
+    module!(docker, DockerImageBuildArgs, run_image_build),
     module!(docker, DockerImageInfoArgs, run_image_info),
+    module!(docker, DockerImagePullArgs, run_image_pull),
+    module!(docker, DockerImagePushArgs, run_image_push),
+    module!(docker, DockerImageRemoveArgs, run_image_remove),
+    module!(docker, DockerImageTagArgs, run_image_tag),
     module!(docker, DockerLoginArgs, run_login),
     module!(docker, DockerNetworkArgs, run_network),
     module!(docker, DockerNetworkInfoArgs, run_network_info),
@@ -206,6 +214,7 @@ const MODULES: &[Module] = &[
     module!(deploy_helper, DeployHelperArgs),
     module!(django_manage, DjangoManageArgs),
     module!(dpkg_divert, DpkgDivertArgs),
+    module!(filesystem, FilesystemArgs),
     module!(gem, GemArgs),
     module!(git_config, GitConfigArgs),
     module!(htpasswd, HtpasswdArgs),
@@ -229,6 +238,7 @@ const MODULES: &[Module] = &[
     module!(timezone, TimezoneArgs),
     module!(ufw, UfwArgs),
     module!(wakeonlan, WakeonlanArgs),
+    module!(xfs_quota, XfsQuotaArgs),
     module!(yarn, YarnArgs),
     module!(mysql, MysqlDbArgs, run_database),
     module!(mysql, MysqlInfoArgs, run_info),
@@ -264,6 +274,7 @@ const MODULES: &[Module] = &[
     module!(hostname, HostnameArgs),
     module!(iptables, IptablesArgs),
     module!(known_hosts, KnownHostsArgs),
+    module!(kubernetes, K8sInfoArgs, run_info),
     module!(lineinfile, LineinfileArgs),
     module!(mount_facts, MountFactsArgs),
     module!(package, PackageArgs),

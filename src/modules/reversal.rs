@@ -104,7 +104,12 @@ const REVERSALS: &[(&str, Reversal)] = &[
     ("docker_container_info", Nothing),
     ("docker_host_info", Nothing),
     ("docker_image", Compensated(DOCKER)),
+    ("docker_image_build", Compensated(DOCKER)),
     ("docker_image_info", Nothing),
+    ("docker_image_pull", Compensated(DOCKER)),
+    ("docker_image_push", Compensated(SENT)),
+    ("docker_image_remove", Compensated(DOCKER)),
+    ("docker_image_tag", Compensated(DOCKER)),
     ("docker_login", Exact(FILES)),
     ("docker_network", Compensated(DOCKER)),
     ("docker_network_info", Nothing),
@@ -120,6 +125,12 @@ const REVERSALS: &[(&str, Reversal)] = &[
     ),
     ("expect", Asked(COMMANDS)),
     ("file", Exact(FILES)),
+    (
+        "filesystem",
+        Compensated(
+            "one that was made on an empty device is wiped, an old UUID is set again; the rest can be undone by nobody",
+        ),
+    ),
     ("find", Nothing),
     (
         "firewalld",
@@ -151,6 +162,7 @@ const REVERSALS: &[(&str, Reversal)] = &[
             "the rule is removed, or added again where it was; a flushed chain is restored",
         ),
     ),
+    ("k8s_info", Nothing),
     ("known_hosts", Exact(FILES)),
     ("lineinfile", Exact(FILES)),
     (
@@ -271,6 +283,7 @@ const REVERSALS: &[(&str, Reversal)] = &[
     ("wait_for", Nothing),
     ("wakeonlan", Compensated(SENT)),
     ("x509_certificate", Exact(FILES)),
+    ("xfs_quota", Compensated("the old limits are set again")),
     (
         "yarn",
         Compensated(

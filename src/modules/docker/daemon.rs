@@ -3,7 +3,6 @@
 use std::io::Read;
 use std::path::PathBuf;
 
-use base64::Engine;
 use serde_json::Value as Json;
 
 use crate::machine::{Effect, Machine};
@@ -215,79 +214,6 @@ impl<'m> Daemon<'m> {
     pub(super) fn container(&mut self, name: &str) -> Result<Option<Json>, Failure> {
         self.find(&format!("/containers/{}/json", quoted(name)))
     }
-
-    /// Pulls an image; tells whether it is another one than before.
-    pub(super) fn pull(
-        &mut self,
-        name: &str,
-        tag: &str,
-        platform: Option<&str>,
-    ) -> Result<bool, Failure> {
-        let shown = joined(name, tag);
-        let old = self.image(&shown)?;
-        let mut path = format!(
-            "/images/create?fromImage={}&tag={}",
-            quoted(name),
-            quoted(tag)
-        );
-        if let Some(platform) = platform {
-            path += &format!("&platform={}", quoted(platform));
-        }
-        let headers = self.login_of(name)?;
-        let effect = match old
-            .as_ref()
-            .and_then(|old| old.get("Id"))
-            .and_then(Json::as_str)
-        {
-            Some(id) => self.undone_by(format!("pull {shown}"), &["tag", id, &shown]),
-            None => self.undone_by(format!("pull {shown}"), &["rmi", &shown]),
-        };
-        let said = self
-            .change("POST", &path, None, &headers, effect)
-            .map_err(|failure| {
-                Failure::new(format!("Error pulling image {shown} - {}", failure.msg))
-            })?
-            .unwrap_or_default();
-        let events = said.as_array().cloned().unwrap_or_default();
-        if let Some(error) = events.iter().find_map(|event| event.get("error")) {
-            let error = error.as_str().unwrap_or_default();
-            return Err(Failure::new(format!("Error pulling {name} - {error}")));
-        }
-        let new = self.image(&shown)?;
-        let id = |image: &Option<Json>| image.as_ref().and_then(|it| it.get("Id").cloned());
-        Ok(id(&old) != id(&new))
-    }
-
-    /// Returns the header that logs in at the registry of an image, where there is a login.
-    pub(super) fn login_of(&mut self, name: &str) -> Result<Vec<(String, String)>, Failure> {
-        let registry = registry_of(name);
-        let Some(config) = super::login::config(self.machine)? else {
-            return Ok(Vec::new());
-        };
-        let auths = config.get("auths").and_then(Json::as_object);
-        let entry = auths.and_then(|auths| {
-            let names = if registry == "docker.io" {
-                vec!["https://index.docker.io/v1/", "docker.io"]
-            } else {
-                vec![registry]
-            };
-            names.iter().find_map(|name| auths.get(*name))
-        });
-        let Some(login) = entry
-            .and_then(|entry| entry.get("auth"))
-            .and_then(Json::as_str)
-            .and_then(|text| base64::engine::general_purpose::STANDARD.decode(text).ok())
-            .and_then(|bytes| String::from_utf8(bytes).ok())
-        else {
-            return Ok(Vec::new());
-        };
-        let (user, password) = login.split_once(':').unwrap_or((&login, ""));
-        let json = serde_json::json!({
-            "username": user, "password": password, "serveraddress": registry,
-        });
-        let text = base64::engine::general_purpose::URL_SAFE.encode(json.to_string());
-        Ok(vec![("X-Registry-Auth".into(), text)])
-    }
 }
 
 fn parsed(body: &[u8]) -> Result<Json, Failure> {
@@ -372,13 +298,6 @@ pub(super) fn is_id(image: &str) -> bool {
         .is_some_and(|digits| digits.len() == 64 && digits.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
-fn registry_of(name: &str) -> &str {
-    match name.split_once('/') {
-        Some((first, _)) if first.contains(['.', ':']) || first == "localhost" => first,
-        _ => "docker.io",
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -390,8 +309,6 @@ mod tests {
         assert_eq!(split_tag("host:5000/a/b:1.2"), ("host:5000/a/b", "1.2"));
         assert_eq!(split_tag("a@sha256:00"), ("a", "sha256:00"));
         assert_eq!(joined("a", "sha256:00"), "a@sha256:00");
-        assert_eq!(registry_of("quay.io/a/b"), "quay.io");
-        assert_eq!(registry_of("library/nginx"), "docker.io");
     }
 
     #[test]

@@ -2,13 +2,12 @@
 
 use std::path::Path;
 
-use base64::Engine;
 use serde_json::{Value as Json, json};
 
 use super::daemon::{Daemon, is_id, joined, quoted, split_tag};
 use super::docker_arguments;
 use super::values::{bytes, field, from_json, only, texts, to_json};
-use crate::machine::{Content, Effect, Machine, NewFile};
+use crate::machine::{Content, Machine, NewFile};
 use crate::modules::{Failure, ModuleResult, Outcome};
 use crate::value::{Map, Value};
 
@@ -327,22 +326,13 @@ impl Work<'_> {
             self.act(format!("Tagged image {} to {new}", self.shown));
             let id = |image: &Json| image.get("Id").and_then(Json::as_str).map(str::to_owned);
             let was = old.as_ref().and_then(id);
-            let effect = match &was {
-                Some(was) => self
-                    .daemon
-                    .undone_by(format!("tag {new}"), &["tag", was, &new]),
-                None => self.daemon.undone_by(format!("tag {new}"), &["rmi", &new]),
-            };
-            let path = format!(
-                "/images/{}/tag?repo={}&tag={}",
-                quoted(&self.shown),
-                quoted(name),
-                quoted(&tag)
-            );
-            let done = self.daemon.post(&path, None, effect).map_err(|failure| {
-                Failure::new(format!("Error: failed to tag image - {}", failure.msg))
-            })?;
-            if done.is_some() {
+            let done = self
+                .daemon
+                .tag(&self.shown, name, &tag, was.as_deref())
+                .map_err(|failure| {
+                    Failure::new(format!("Error: failed to tag image - {}", failure.msg))
+                })?;
+            if done {
                 self.image = self.daemon.image(&new)?.unwrap_or_default();
                 if was.is_some() && was == id(&self.image) {
                     self.outcome.changed = false;
@@ -367,34 +357,15 @@ impl Work<'_> {
         if self.is_check() {
             return Ok(());
         }
-        let mut headers = self.daemon.login_of(name)?;
-        if headers.is_empty() {
-            let nobody = base64::engine::general_purpose::URL_SAFE.encode("{}");
-            headers.push(("X-Registry-Auth".into(), nobody));
-        }
-        let path = format!("/images/{}/push?tag={}", quoted(name), quoted(tag));
-        let effect = Effect::opaque(format!("push {}", joined(name, tag)));
-        let refused = |why: &str| Failure::new(format!("Error pushing image {name}: {why}"));
-        let said = self
-            .daemon
-            .change("POST", &path, None, &headers, effect)
-            .map_err(|failure| refused(&failure.msg))?
-            .unwrap_or_default();
-        let events = said.as_array().cloned().unwrap_or_default();
-        let (mut changed, mut status) = (false, Json::Null);
-        for event in &events {
-            if let Some(error) = event.get("error").and_then(Json::as_str) {
-                return Err(refused(error));
-            }
-            status = event.get("status").cloned().unwrap_or_default();
-            changed |= matches!(status.as_str(), Some("Pushing" | "Pushed"));
-        }
-        self.outcome.changed = changed;
+        let pushed = self.daemon.push(name, tag).map_err(|failure| {
+            Failure::new(format!("Error pushing image {name}: {}", failure.msg))
+        })?;
+        self.outcome.changed = pushed.changed;
         self.image = self
             .daemon
             .image(&joined(name, tag))?
             .unwrap_or_else(|| json!({}));
-        self.image["push_status"] = status;
+        self.image["push_status"] = pushed.status;
         Ok(())
     }
 
@@ -404,22 +375,12 @@ impl Work<'_> {
         };
         self.act(format!("Removed image {}", self.shown));
         let shown = self.shown.clone();
-        // A digest can be pulled again; what was only built here cannot.
-        let digest = image
-            .get("RepoDigests")
-            .and_then(Json::as_array)
-            .and_then(|digests| digests.first()?.as_str());
-        let effect = match digest {
-            Some(digest) => self
-                .daemon
-                .undone_by(format!("remove image {shown}"), &["pull", digest]),
-            None => Effect::opaque(format!("remove image {shown}")),
-        };
-        let force = self.args.force_absent;
-        let path = format!("/images/{}?force={force}", quoted(&shown));
-        self.daemon.delete(&path, effect).map_err(|failure| {
-            Failure::new(format!("Error removing image {shown} - {}", failure.msg))
-        })?;
+        let query = format!("force={}", self.args.force_absent);
+        self.daemon
+            .remove_image(&shown, &image, &query)
+            .map_err(|failure| {
+                Failure::new(format!("Error removing image {shown} - {}", failure.msg))
+            })?;
         self.image["state"] = "Deleted".into();
         Ok(())
     }

@@ -1,15 +1,24 @@
 //! The modules that talk to Docker's daemon through its socket; no client is needed on the target
-//! but by `docker_compose_v2`.
+//! but by `docker_compose_v2` and `docker_image_build`.
 //!
 //! What undoes a change are commands of `docker`, for whoever runs containers has that too.
 
+mod cli;
 mod compose;
 mod container;
 mod daemon;
 mod image;
+mod image_build;
+mod image_pull;
+mod image_push;
+mod image_remove;
+mod image_tag;
 mod inspect;
 mod login;
 mod network;
+mod platform;
+mod reference;
+mod registry;
 #[cfg(test)]
 mod testing;
 mod values;
@@ -21,6 +30,11 @@ pub(super) use compose::{
 };
 pub(super) use container::{DockerContainerArgs, run_container};
 pub(super) use image::{DockerImageArgs, run_image};
+pub(super) use image_build::{DockerImageBuildArgs, run_image_build};
+pub(super) use image_pull::{DockerImagePullArgs, run_image_pull};
+pub(super) use image_push::{DockerImagePushArgs, run_image_push};
+pub(super) use image_remove::{DockerImageRemoveArgs, run_image_remove};
+pub(super) use image_tag::{DockerImageTagArgs, run_image_tag};
 pub(super) use inspect::{
     DockerContainerInfoArgs, DockerHostInfoArgs, DockerImageInfoArgs, DockerNetworkInfoArgs,
     DockerVolumeInfoArgs, run_container_info, run_host_info, run_image_info, run_network_info,

@@ -14,6 +14,7 @@ use crate::modules::{Failure, ModuleResult, Outcome, http, tool};
 use crate::transaction::journal::UndoStep;
 use crate::value::{Map, Value};
 
+use super::cli::{Client, Reach, cli_arguments};
 use events::{Events, Ignored, from_json, from_text};
 
 /// Declares a module's options, and those that say which project and which daemon.
@@ -22,9 +23,9 @@ macro_rules! compose_arguments {
         $(#[doc = $about:literal])*
         struct $name:ident for $module:literal { $($fields:tt)* }
     ) => {
-        crate::arguments! {
+        cli_arguments! {
             $(#[doc = $about])*
-            pub(crate) struct $name for $module {
+            struct $name for $module {
                 $($fields)*
                 /// The directory of the compose file.
                 project_src: Option<PathBuf> {},
@@ -40,31 +41,12 @@ macro_rules! compose_arguments {
                 profiles: Option<Vec<String>> {},
                 /// Look first whether there is a compose file.
                 check_files_existing: bool { default: "true" },
-                /// The docker to run.
-                docker_cli: Option<PathBuf> {},
-                /// Where the daemon listens.
-                docker_host: Option<String> { aliases: ["docker_url"] },
-                /// The name in the daemon's certificate.
-                tls_hostname: Option<String> {},
-                /// The version of the API.
-                api_version: String { default: "auto", aliases: ["docker_api_version"] },
-                /// The authority of the daemon's certificate.
-                ca_path: Option<PathBuf> { aliases: ["ca_cert", "tls_ca_cert", "cacert_path"] },
-                client_cert: Option<PathBuf> { aliases: ["tls_client_cert", "cert_path"] },
-                client_key: Option<PathBuf> { aliases: ["tls_client_key", "key_path"] },
-                /// Use TLS, whoever the daemon is.
-                tls: bool { default: "false" },
-                /// Use TLS, and check the daemon's certificate.
-                validate_certs: bool { default: "false", aliases: ["tls_verify"] },
-                /// The context of docker's own configuration.
-                cli_context: Option<String> {},
             }
             mutually_exclusive [
                 ["docker_host", "cli_context"],
                 ["definition", "project_src"],
                 ["definition", "files"],
             ]
-            required_together [["client_cert", "client_key"]]
             required_one_of [["definition", "project_src"]]
             required_by [("definition", ["project_name"])]
         }
@@ -79,18 +61,7 @@ macro_rules! compose_arguments {
                     env_files: self.env_files.as_deref().unwrap_or_default(),
                     profiles: self.profiles.as_deref().unwrap_or_default(),
                     check_files_existing: self.check_files_existing,
-                    docker_cli: self.docker_cli.as_deref(),
-                    docker_host: self.docker_host.as_deref(),
-                    tls_hostname: self.tls_hostname.as_deref(),
-                    api_version: &self.api_version,
-                    certificates: [
-                        ("--tlscacert", self.ca_path.as_deref()),
-                        ("--tlscert", self.client_cert.as_deref()),
-                        ("--tlskey", self.client_key.as_deref()),
-                    ],
-                    tls: self.tls,
-                    validate_certs: self.validate_certs,
-                    cli_context: self.cli_context.as_deref(),
+                    reach: self.reach(),
                 }
             }
         }
@@ -160,14 +131,7 @@ struct About<'a> {
     env_files: &'a [String],
     profiles: &'a [String],
     check_files_existing: bool,
-    docker_cli: Option<&'a Path>,
-    docker_host: Option<&'a str>,
-    tls_hostname: Option<&'a str>,
-    api_version: &'a str,
-    certificates: [(&'static str, Option<&'a Path>); 3],
-    tls: bool,
-    validate_certs: bool,
-    cli_context: Option<&'a str>,
+    reach: Reach<'a>,
 }
 
 /// Brings the project up or down, stops or restarts it.
@@ -443,9 +407,7 @@ impl Told {
 /// Compose, for one project.
 struct Compose<'m> {
     machine: &'m mut Machine,
-    /// `docker` and what says which daemon.
-    docker: Vec<String>,
-    environment: Vec<(&'static str, String)>,
+    docker: Client,
     /// What says which project, after `compose`.
     project: Vec<String>,
     directory: PathBuf,
@@ -470,17 +432,13 @@ impl<'m> Compose<'m> {
             (None, None) => PathBuf::from("/"),
         };
         let mut compose = Self {
-            docker: docker(machine, about)?,
-            environment: environment(machine, about),
+            docker: Client::new(machine, &about.reach)?,
             project: Vec::new(),
             directory,
             version: [0; 3],
             definition,
             machine,
         };
-        let format = ["version", "--format", "{{ json . }}"];
-        let output = compose.ask(&format.map(str::to_owned))?;
-        tool::check(Some(&output), tool::complaint)?;
         compose.version = compose.find_version()?;
         if compose.version < [2, 18, 0] {
             return Err(Failure::new(format!(
@@ -496,7 +454,7 @@ impl<'m> Compose<'m> {
     }
 
     fn program(&self) -> &str {
-        &self.docker[0]
+        self.docker.program()
     }
 
     fn shown_version(&self) -> String {
@@ -511,7 +469,7 @@ impl<'m> Compose<'m> {
         let missing = || {
             Failure::new(format!(
                 "Docker CLI {} does not have the compose plugin installed",
-                self.docker[0]
+                self.docker.program()
             ))
         };
         let version = version.filter(|_| output.success()).ok_or_else(missing)?;
@@ -584,11 +542,7 @@ impl<'m> Compose<'m> {
     }
 
     fn command(&self, words: &[String]) -> Command {
-        let argv = self.docker.iter().chain(words);
-        let mut command = Command::new(argv);
-        for (name, value) in &self.environment {
-            command = command.env(name, value);
-        }
+        let mut command = self.docker.command(words);
         if self.directory.is_dir() {
             command = command.directory(&self.directory);
         }
@@ -610,17 +564,7 @@ impl<'m> Compose<'m> {
 
     /// Returns what has Compose do something once more.
     fn again(&self, words: &[String], services: &[String]) -> Vec<UndoStep> {
-        let argv = self.docker.iter().cloned();
-        let argv: Vec<String> = argv.chain(self.argv(words, services)).collect();
-        let environment = self.environment.iter();
-        let start: Vec<String> = environment
-            .map(|(name, it)| format!("{name}={it}"))
-            .collect();
-        vec![if start.is_empty() {
-            tool::step(&argv)
-        } else {
-            UndoStep::new(["env".to_owned()].into_iter().chain(start).chain(argv))
-        }]
+        vec![self.docker.step(&self.argv(words, services))]
     }
 
     /// Makes an effect that is done again when the old files are back; a definition has none.
@@ -752,54 +696,4 @@ fn container(told: Value) -> Value {
         map.insert("Publishers".into(), Value::list::<Value>([]));
     }
     map.into()
-}
-
-/// Returns `docker` with the options that say which daemon.
-fn docker(machine: &mut Machine, about: &About<'_>) -> Result<Vec<String>, Failure> {
-    let program = match about.docker_cli {
-        Some(path) => Some(machine.expand_text(&path.to_string_lossy())),
-        None => tool::found(machine, "docker"),
-    };
-    let program = program.ok_or_else(|| {
-        Failure::new(
-            "Cannot find docker CLI in path. Please provide it explicitly with the docker_cli \
-             parameter",
-        )
-    })?;
-    let mut argv = vec![program];
-    let host = about.docker_host.map(str::to_owned);
-    let host = host.or_else(|| machine.variable("DOCKER_HOST"));
-    match host.filter(|host| !host.is_empty()) {
-        Some(host) => argv.extend(["--host".into(), host]),
-        None if about.cli_context.is_none() => {
-            argv.extend(["--host".into(), "unix:///var/run/docker.sock".into()]);
-        }
-        None => {}
-    }
-    if about.validate_certs {
-        argv.push("--tlsverify".into());
-    } else if about.tls {
-        argv.push("--tls".into());
-    }
-    for (flag, path) in about.certificates {
-        if let Some(path) = path {
-            argv.extend([flag.to_owned(), machine.expand(path).display().to_string()]);
-        }
-    }
-    if let Some(context) = about.cli_context {
-        argv.extend(["--context".into(), context.to_owned()]);
-    }
-    Ok(argv)
-}
-
-fn environment(machine: &Machine, about: &About<'_>) -> Vec<(&'static str, String)> {
-    let mut environment = Vec::new();
-    let hostname = about.tls_hostname.map(str::to_owned);
-    if let Some(name) = hostname.or_else(|| machine.variable("DOCKER_TLS_HOSTNAME")) {
-        environment.push(("DOCKER_TLS_HOSTNAME", name));
-    }
-    if about.api_version != "auto" {
-        environment.push(("DOCKER_API_VERSION", about.api_version.to_owned()));
-    }
-    environment
 }
