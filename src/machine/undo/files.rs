@@ -349,6 +349,11 @@ impl Run<'_> {
     }
 
     fn drift_place(&mut self, place: &Place) -> Result<Place, String> {
+        if let Some(effect) = &self.effect {
+            return Err(format!(
+                "something else is there, perhaps of `{effect}`, which could not be undone"
+            ));
+        }
         let near = place.path.parent().unwrap_or(&place.path);
         let path = self.log.save_drift(near);
         let path = path.map_err(|error| error.to_string())?;

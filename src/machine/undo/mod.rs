@@ -113,6 +113,9 @@ struct Run<'a> {
     excused: Vec<u64>,
     /// What could not be undone: what is older there has to wait for it.
     standing: Vec<Standing>,
+    /// An effect that could not be undone. Nobody knows where it wrote: until it is, what is not
+    /// ours may be its, and is nobody's drift.
+    effect: Option<String>,
     items: Vec<Item>,
     drift: Vec<Drift>,
 }
@@ -126,6 +129,7 @@ impl<'a> Run<'a> {
             renewed: renewed(replay),
             excused: Vec::new(),
             standing: Vec::new(),
+            effect: None,
             items: Vec::new(),
             drift: replay.drift().into_iter().cloned().collect(),
         }
@@ -146,7 +150,11 @@ impl<'a> Run<'a> {
         let outcome = match undone {
             Ok(outcome) => outcome,
             Err(why) => {
-                self.standing.extend(standing::of(record));
+                let stands = standing::of(record);
+                if stands.is_empty() {
+                    self.effect = Some(subject(record));
+                }
+                self.standing.extend(stands);
                 Outcome::Failed { why }
             }
         };

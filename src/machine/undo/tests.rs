@@ -561,11 +561,18 @@ fn what_is_done_again_is_done_anew_by_the_undoing_that_brings_what_was_stuck() {
         let command = Command::new(["true"]);
         world.machine.execute(&command, effect).unwrap();
     };
-    let undo = format!("test -e {} && echo old >>{}", free.display(), said.display());
+    let undo = format!(
+        "test -e {} && echo old >>{}",
+        free.display(),
+        said.display()
+    );
     run(Effect::compensated("the data", ["sh", "-c", &undo]));
     run(Effect::Again {
         what: "restart".into(),
-        again: vec![UndoStep::shell(format!("echo restart >>{}", said.display()))],
+        again: vec![UndoStep::shell(format!(
+            "echo restart >>{}",
+            said.display()
+        ))],
     });
     let expected = format!("`sh -c {undo}` failed with 1: it said nothing");
     assert_eq!(
@@ -575,7 +582,37 @@ fn what_is_done_again_is_done_anew_by_the_undoing_that_brings_what_was_stuck() {
     assert_eq!(fs::read_to_string(&said).unwrap(), "restart\n");
     foreign(&free, b"");
     assert_eq!(world.roll_back(), CLEAN);
-    assert_eq!(fs::read_to_string(&said).unwrap(), "restart\nold\nrestart\n");
+    assert_eq!(
+        fs::read_to_string(&said).unwrap(),
+        "restart\nold\nrestart\n"
+    );
+}
+
+#[test]
+fn what_an_effect_that_stands_may_have_written_is_nobodys_drift() {
+    let mut world = world();
+    let (made, free) = (world.path("made"), world.path("free"));
+    world.machine.create_dir(&made, 0o755).unwrap();
+    let undo = format!("test -e {} && rm {}/warm", free.display(), made.display());
+    let effect = Effect::compensated("cp page warm", ["sh", "-c", &undo]);
+    world
+        .machine
+        .execute(&Command::new(["true"]), effect)
+        .unwrap();
+    foreign(&made.join("warm"), b"of the effect");
+    let failed = format!("`sh -c {undo}` failed with 1: it said nothing");
+    let waits = "something else is there, perhaps of `cp page warm`, which could not be undone";
+    assert_eq!(
+        stuck(world.roll_back()),
+        [
+            ("cp page warm".to_owned(), failed),
+            (made.display().to_string(), waits.to_owned())
+        ]
+    );
+    assert!(made.join("warm").exists());
+    foreign(&free, b"");
+    assert_eq!(world.roll_back(), CLEAN);
+    assert!(!made.exists());
 }
 
 #[test]
