@@ -8,6 +8,7 @@ use clap::{Args, Parser, ValueEnum};
 
 use super::aftermath::{AftermathArgs, Audience, Labels, Told};
 use super::arguments::PlayArgs;
+use super::execution;
 use super::play::{self, Ran, Transactional};
 use super::preparation::Preparation;
 use super::state::{StateArgs, StateBefore};
@@ -217,7 +218,7 @@ pub(super) fn run(args: &DeployArgs, prepared: &Preparation) -> Result<u8, Vec<E
         );
         // Without a stderr there is nobody to tell.
         writeln!(std::io::stderr(), "{line}").ok();
-        if let Some(code) = play::wait(pause).map_err(|error| vec![error])? {
+        if let Some(code) = execution::wait(pause).map_err(|error| vec![error])? {
             return Ok(code);
         }
     }

@@ -9,9 +9,10 @@ use clap::{ArgAction, Args};
 use super::arguments::{
     BecomeArgs, ConnectionArgs, OutputArgs, SourceArgs, TaskArgs, VaultPasswordArgs,
 };
-use super::play::{CommandOptions, Job, Tags};
+use super::job::{Job, Tags};
 use super::preparation::Preparation;
 use super::run::{AdHoc, PLAY};
+use super::run_options::CommandOptions;
 use super::screen::Layout;
 use crate::diagnosis::Diagnosis;
 use crate::error::{Error, Result};

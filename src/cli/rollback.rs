@@ -11,10 +11,12 @@ use clap::Parser;
 
 use super::arguments::OutputArgs;
 use super::deploy::TransactionArgs;
+use super::execution::exit_code;
 use super::fleet::{self, FleetArgs};
-use super::play::{CommandOptions, Job, Tags, exit_code};
+use super::job::{Job, Tags};
 use super::preparation::Preparation;
 use super::run::{AdHoc, PLAY};
+use super::run_options::CommandOptions;
 use super::screen::Layout;
 use crate::error::{EXIT_OK, EXIT_UNREACHABLE_HOSTS, Error, Result};
 use crate::executor::{Rollback, TransactionOptions};

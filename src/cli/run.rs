@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::arguments::RunArgs;
-use super::play::{CommandOptions, Job, Tags, exit_code};
+use super::execution::exit_code;
+use super::job::{Job, Tags};
 use super::preparation::Preparation;
+use super::run_options::CommandOptions;
 use super::screen::Layout;
 use crate::config::Config;
 use crate::error::{EXIT_OK, Error, Result};
