@@ -23,7 +23,6 @@ mod registry;
 mod testing;
 mod values;
 mod volume;
-mod wanted;
 
 pub(super) use compose::{
     DockerComposeV2Args, DockerComposeV2PullArgs, run_compose, run_compose_pull,

@@ -1,5 +1,11 @@
 //! `docker_container`: a container that is there, is as wanted, and runs or not.
 
+mod mounts;
+mod networks;
+mod process;
+mod running;
+mod wanted;
+
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -7,11 +13,12 @@ use serde_json::{Map as JsonMap, Value as Json, json};
 
 use super::daemon::{Daemon, is_id, joined, quoted, split_tag};
 use super::docker_arguments;
-use super::values::{field, from_json, to_json};
-use super::wanted::{self, Wanted};
+use super::values::{field, from_json};
 use crate::machine::{Effect, Machine};
 use crate::modules::{Diff, Failure, ModuleResult, Outcome};
 use crate::value::{Map, Value};
+use networks::endpoint;
+use wanted::Wanted;
 
 docker_arguments! {
     /// Manage Docker containers.
@@ -561,236 +568,6 @@ impl Work<'_> {
         }
         Ok(())
     }
-
-    fn connect(&mut self, container: &mut Json) -> Result<(), Failure> {
-        let args = self.args;
-        let Some(networks) = &args.networks else {
-            return Ok(());
-        };
-        let mode = args
-            .comparisons
-            .as_ref()
-            .and_then(|all| field(all, "networks").or_else(|| field(all, "*")))
-            .map(Value::to_string);
-        if mode.as_deref() == Some("ignore") {
-            return Ok(());
-        }
-        let id = id(container);
-        let connected = container
-            .get("NetworkSettings")
-            .and_then(|settings| settings.get("Networks"))
-            .and_then(Json::as_object)
-            .cloned()
-            .unwrap_or_default();
-        let mut touched = false;
-        for network in networks {
-            let (name, endpoint) = endpoint(network)?;
-            let found = connected.get(&name);
-            if found.is_some_and(|found| is_connected_so(&endpoint, found)) {
-                continue;
-            }
-            touched = true;
-            let shown = to_json(&Value::from(network.clone()));
-            self.differs(
-                &format!("network.{name}"),
-                shown.clone(),
-                found.cloned().unwrap_or_default(),
-            );
-            if found.is_some() {
-                self.act(json!({"removed_from_network": name}));
-                self.disconnect(&name, &id)?;
-            }
-            self.act(json!({"added_to_network": name, "network_parameters": shown}));
-            let body = json!({"Container": id, "EndpointConfig": endpoint});
-            let container = args.name.as_str();
-            let effect = self.daemon.undone_by(
-                format!("connect {container} to network {name}"),
-                &["network", "disconnect", &name, container],
-            );
-            let path = format!("/networks/{}/connect", quoted(&name));
-            self.daemon
-                .post(&path, Some(&body), effect)
-                .map_err(|failure| {
-                    Failure::new(format!(
-                        "Error connecting container to network {name} - {}",
-                        failure.msg
-                    ))
-                })?;
-        }
-        if mode.as_deref() == Some("strict") {
-            let is_wanted = |name: &str| {
-                networks
-                    .iter()
-                    .any(|network| field(network, "name").is_some_and(|it| it.to_string() == name))
-            };
-            for name in connected.keys().filter(|name| !is_wanted(name)) {
-                touched = true;
-                self.act(json!({"removed_from_network": name}));
-                self.disconnect(name, &id)?;
-            }
-        }
-        if touched {
-            self.look_again(container)?;
-        }
-        Ok(())
-    }
-
-    fn disconnect(&mut self, network: &str, id: &str) -> Result<(), Failure> {
-        let name = self.args.name.clone();
-        let effect = self.daemon.undone_by(
-            format!("disconnect {name} from network {network}"),
-            &["network", "connect", network, &name],
-        );
-        let path = format!("/networks/{}/disconnect", quoted(network));
-        let body = json!({"Container": id});
-        self.daemon
-            .post(&path, Some(&body), effect)
-            .map_err(|failure| {
-                Failure::new(format!(
-                    "Error disconnecting container from network {network} - {}",
-                    failure.msg
-                ))
-            })?;
-        Ok(())
-    }
-
-    fn set_running(&mut self, container: &mut Json, was_running: bool) -> Result<(), Failure> {
-        let is_running = is(Some(container), "Running");
-        let wants_running = matches!(self.args.state.as_str(), "started" | "healthy");
-        if wants_running && !is_running {
-            self.differs("running", true, was_running);
-            self.start(container)?;
-        } else if wants_running && self.args.restart {
-            self.differs("restarted", true, false);
-            let id = id(container);
-            self.act(json!({"restarted": id, "timeout": self.args.stop_timeout}));
-            let wait = self
-                .args
-                .stop_timeout
-                .map(|timeout| format!("?t={timeout}"));
-            let path = format!("/containers/{id}/restart{}", wait.unwrap_or_default());
-            let name = self.args.name.clone();
-            let effect = self
-                .daemon
-                .undone_by(format!("restart container {name}"), &["restart", &name]);
-            self.daemon.post(&path, None, effect)?;
-            self.look_again(container)?;
-        } else if self.args.state == "stopped" && is_running {
-            self.differs("running", false, was_running);
-            self.stop(container)?;
-            self.look_again(container)?;
-        }
-        let is_paused = is(Some(container), "Paused");
-        let Some(paused) = self.args.paused.filter(|paused| *paused != is_paused) else {
-            return Ok(());
-        };
-        if !wants_running {
-            return Ok(());
-        }
-        self.differs("paused", paused, is_paused);
-        self.act(json!({"set_paused": paused}));
-        let (verb, back) = if paused {
-            ("pause", "unpause")
-        } else {
-            ("unpause", "pause")
-        };
-        let name = self.args.name.clone();
-        let effect = self
-            .daemon
-            .undone_by(format!("{verb} container {name}"), &[back, &name]);
-        let path = format!("/containers/{}/{verb}", id(container));
-        self.daemon.post(&path, None, effect)?;
-        self.look_again(container)
-    }
-
-    fn start(&mut self, container: &mut Json) -> Result<(), Failure> {
-        let id = id(container);
-        let name = self.args.name.clone();
-        self.act(json!({"started": id}));
-        let effect = self
-            .daemon
-            .undone_by(format!("start container {name}"), &["stop", &name]);
-        let path = format!("/containers/{id}/start");
-        let started = self.daemon.post(&path, None, effect).map_err(|failure| {
-            Failure::new(format!("Error starting container {id}: {}", failure.msg))
-        })?;
-        if started.is_none() {
-            return Ok(());
-        }
-        if self.args.detach == Some(false) {
-            return self.attend(container, &id);
-        }
-        self.look_again(container)
-    }
-
-    /// Waits for the end of an attached command and takes its output.
-    fn attend(&mut self, container: &mut Json, id: &str) -> Result<(), Failure> {
-        let nothing = Effect::Compensated {
-            what: format!("wait for container {}", self.args.name),
-            undo: Vec::new(),
-        };
-        let ended = self
-            .daemon
-            .post(&format!("/containers/{id}/wait"), None, nothing)?
-            .unwrap_or_default();
-        let status = ended.get("StatusCode").and_then(Json::as_i64).unwrap_or(0);
-        let output = if self.args.auto_remove == Some(true) {
-            "Cannot retrieve result as auto_remove is enabled".to_owned()
-        } else {
-            let path = format!("/containers/{id}/logs?stdout=1&stderr=1");
-            let bytes = self.daemon.get_bytes(&path)?;
-            let is_tty = self.args.tty == Some(true);
-            if is_tty {
-                String::from_utf8_lossy(&bytes).into_owned()
-            } else {
-                demultiplexed(&bytes)
-            }
-        };
-        self.look_again(container)?;
-        if self.args.cleanup {
-            self.remove(&container.clone())?;
-        }
-        container["Output"] = output.into();
-        self.status = Some(status);
-        Ok(())
-    }
-
-    fn wait_for_health(&mut self) -> Result<(), Failure> {
-        let id = id(&self.facts);
-        let started = Instant::now();
-        loop {
-            let Some(found) = self.daemon.container(&id)? else {
-                return Err(Failure::new(format!(
-                    "Encontered vanished container while waiting for container \"{id}\""
-                )));
-            };
-            let health = found
-                .get("State")
-                .and_then(|state| state.get("Health"))
-                .and_then(|health| health.get("Status"))
-                .and_then(Json::as_str)
-                .unwrap_or("none")
-                .to_owned();
-            self.facts = found;
-            match health.as_str() {
-                "healthy" | "none" => return Ok(()),
-                "starting" | "unhealthy" => {}
-                other => {
-                    return Err(Failure::new(format!(
-                        "Encontered unexpected state \"{other}\" while waiting for container \
-                         \"{id}\""
-                    )));
-                }
-            }
-            let limit = self.args.healthy_wait_timeout.unwrap_or_default();
-            if limit > 0.0 && started.elapsed().as_secs_f64() > limit {
-                return Err(Failure::new(format!(
-                    "Timeout of {limit} seconds exceeded while waiting for container \"{id}\""
-                )));
-            }
-            self.daemon.machine.sleep(Duration::from_secs(1))?;
-        }
-    }
 }
 
 fn id(container: &Json) -> String {
@@ -804,66 +581,6 @@ fn is(container: Option<&Json>, what: &str) -> bool {
         .and_then(|state| state.get(what))
         .and_then(Json::as_bool)
         .unwrap_or(false)
-}
-
-/// Returns a network's name, and what the container is in it.
-fn endpoint(network: &Map) -> Result<(String, Json), Failure> {
-    super::values::only(
-        "networks",
-        network,
-        &[
-            "name",
-            "ipv4_address",
-            "ipv6_address",
-            "links",
-            "aliases",
-            "mac_address",
-        ],
-    )?;
-    let text = |name: &str| field(network, name).map(Value::to_string);
-    let name = text("name")
-        .ok_or_else(|| Failure::new("missing required arguments: name found in networks"))?;
-    let mut endpoint = JsonMap::new();
-    let mut addresses = JsonMap::new();
-    for (option, key) in [
-        ("ipv4_address", "IPv4Address"),
-        ("ipv6_address", "IPv6Address"),
-    ] {
-        if let Some(address) = text(option) {
-            addresses.insert(key.into(), address.into());
-        }
-    }
-    if !addresses.is_empty() {
-        endpoint.insert("IPAMConfig".into(), addresses.into());
-    }
-    for (option, key) in [("links", "Links"), ("aliases", "Aliases")] {
-        if let Some(list) = field(network, option) {
-            endpoint.insert(key.into(), to_json(list));
-        }
-    }
-    if let Some(address) = text("mac_address") {
-        endpoint.insert("MacAddress".into(), address.into());
-    }
-    Ok((name, endpoint.into()))
-}
-
-/// Tells whether a container is in a network as it should be.
-fn is_connected_so(wanted: &Json, found: &Json) -> bool {
-    let Some(wanted) = wanted.as_object() else {
-        return true;
-    };
-    wanted.iter().all(|(key, value)| {
-        let there = found.get(key).unwrap_or(&Json::Null);
-        match (value, there) {
-            (Json::Array(wanted), Json::Array(there)) => {
-                wanted.iter().all(|one| there.contains(one))
-            }
-            (Json::Object(wanted), there) => wanted
-                .iter()
-                .all(|(key, value)| there.get(key) == Some(value)),
-            (value, there) => value == there,
-        }
-    })
 }
 
 /// Returns the options of `docker update` for old limits.
@@ -898,19 +615,6 @@ fn update_words(old: &JsonMap<String, Json>) -> Vec<String> {
         });
     }
     words
-}
-
-/// Takes the frames of standard output and error apart and puts their texts together.
-fn demultiplexed(bytes: &[u8]) -> String {
-    let mut out = Vec::new();
-    let mut rest = bytes;
-    while let Some((head, tail)) = rest.split_first_chunk::<8>() {
-        let length = u32::from_be_bytes([head[4], head[5], head[6], head[7]]) as usize;
-        let end = length.min(tail.len());
-        out.extend_from_slice(&tail[..end]);
-        rest = &tail[end..];
-    }
-    String::from_utf8_lossy(&out).into_owned()
 }
 
 #[cfg(test)]
