@@ -50,7 +50,7 @@ pub(crate) fn run_image_pull(machine: &mut Machine, args: DockerImagePullArgs) -
             image = daemon
                 .image(&reference.shown())?
                 .unwrap_or_else(|| json!({}));
-            outcome.changed = !found.is_some_and(|found| id(&found) == id(&image));
+            outcome.changed = found.is_none_or(|found| id(&found) != id(&image));
             after = told(Some(&image));
         }
     }
