@@ -21,8 +21,10 @@ pub enum Foresight {
 const SKIPPED: &[&str] = &[
     "ansible.posix.at",
     "community.docker.docker_image_push",
+    "community.docker.docker_prune",
     "community.general.django_manage",
     "community.general.mail",
+    "community.general.zypper_repository",
     "community.mysql.mysql_query",
     "community.mysql.mysql_replication",
     "community.mysql.mysql_variables",

@@ -122,6 +122,7 @@ mod wakeonlan;
 mod xfs_quota;
 mod yarn;
 mod yum_repository;
+mod zypper;
 
 use crate::arguments::ArgumentSpec;
 use crate::machine::Machine;
@@ -202,6 +203,7 @@ const MODULES: &[Module] = &[
     module!(docker, DockerLoginArgs, run_login),
     module!(docker, DockerNetworkArgs, run_network),
     module!(docker, DockerNetworkInfoArgs, run_network_info),
+    module!(docker, DockerPruneArgs, run_prune),
     module!(docker, DockerVolumeArgs, run_volume),
     module!(docker, DockerVolumeInfoArgs, run_volume_info),
     module!(alternatives, AlternativesArgs),
@@ -240,6 +242,8 @@ const MODULES: &[Module] = &[
     module!(wakeonlan, WakeonlanArgs),
     module!(xfs_quota, XfsQuotaArgs),
     module!(yarn, YarnArgs),
+    module!(zypper, ZypperArgs, run_packages),
+    module!(zypper, ZypperRepositoryArgs, run_repository),
     module!(mysql, MysqlDbArgs, run_database),
     module!(mysql, MysqlInfoArgs, run_info),
     module!(mysql, MysqlQueryArgs, run_query),
@@ -248,6 +252,7 @@ const MODULES: &[Module] = &[
     module!(mysql, MysqlVariablesArgs, run_variables),
     module!(postgresql, PostgresqlDbArgs, run_database),
     module!(postgresql, PostgresqlExtArgs, run_extension),
+    module!(postgresql, PostgresqlMembershipArgs, run_membership),
     module!(postgresql, PostgresqlPrivsArgs, run_privileges),
     module!(postgresql, PostgresqlQueryArgs, run_query),
     module!(postgresql, PostgresqlSchemaArgs, run_schema),

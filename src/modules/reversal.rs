@@ -113,6 +113,7 @@ const REVERSALS: &[(&str, Reversal)] = &[
     ("docker_login", Exact(FILES)),
     ("docker_network", Compensated(DOCKER)),
     ("docker_network_info", Nothing),
+    ("docker_prune", Compensated(DOCKER)),
     ("docker_volume", Compensated(DOCKER)),
     ("docker_volume_info", Nothing),
     (
@@ -218,6 +219,7 @@ const REVERSALS: &[(&str, Reversal)] = &[
     ("pip_package_info", Nothing),
     ("postgresql_db", Compensated(DATABASES)),
     ("postgresql_ext", Compensated(DATABASES)),
+    ("postgresql_membership", Compensated(DATABASES)),
     ("postgresql_privs", Compensated(DATABASES)),
     ("postgresql_query", Asked(STATEMENTS)),
     ("postgresql_schema", Compensated(DATABASES)),
@@ -291,6 +293,11 @@ const REVERSALS: &[(&str, Reversal)] = &[
         ),
     ),
     ("yum_repository", Exact(FILES)),
+    ("zypper", Compensated(PACKAGES)),
+    (
+        "zypper_repository",
+        Compensated("the repository is removed, or added again as it was"),
+    ),
 ];
 
 /// Finds how what a module changes is undone; its collection says nothing of it.

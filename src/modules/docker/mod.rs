@@ -17,6 +17,7 @@ mod inspect;
 mod login;
 mod network;
 mod platform;
+mod prune;
 mod reference;
 mod registry;
 #[cfg(test)]
@@ -41,6 +42,7 @@ pub(super) use inspect::{
 };
 pub(super) use login::{DockerLoginArgs, run_login};
 pub(super) use network::{DockerNetworkArgs, run_network};
+pub(super) use prune::{DockerPruneArgs, run_prune};
 pub(super) use volume::{DockerVolumeArgs, run_volume};
 
 /// Declares a module's options and those that say where the daemon is.

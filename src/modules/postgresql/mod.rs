@@ -5,6 +5,7 @@
 mod connection;
 mod database;
 mod extension;
+mod membership;
 mod privileges;
 mod query;
 mod role;
@@ -16,6 +17,7 @@ mod testing;
 
 pub(super) use database::{PostgresqlDbArgs, run_database};
 pub(super) use extension::{PostgresqlExtArgs, run_extension};
+pub(super) use membership::{PostgresqlMembershipArgs, run_membership};
 pub(super) use privileges::{PostgresqlPrivsArgs, run_privileges};
 pub(super) use query::{PostgresqlQueryArgs, PostgresqlScriptArgs, run_query, run_script};
 pub(super) use role::{PostgresqlUserArgs, run_role};
