@@ -5,19 +5,32 @@
 
 use std::collections::HashMap;
 use std::fmt::Write;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use backstay::node::{Kind, Node};
 use backstay::source::{Mark, SourceFile};
 use backstay::template::{
-    Binding, Engine, LookupCall, LookupError, PathState, Services, TemplateOptions,
+    Binding, Engine, LookupCall, LookupError, PathState, Services, TemplateOptions, Untrusted,
 };
-use backstay::value::Value;
+use backstay::value::{Deprecation, Text, Value};
 use indexmap::IndexMap;
 use serde::Deserialize;
 
-/// The files of the machine, as far as the cases ask for them.
-struct TestWorld;
+/// The files of the machine, as far as the cases ask for them, and what the user was told.
+#[derive(Default)]
+struct TestWorld {
+    told: Mutex<Vec<String>>,
+}
+
+impl TestWorld {
+    fn tell(&self, kind: &str, message: &str, mark: Option<&Mark>) {
+        let place = mark.map(|mark| format!(" at {mark}")).unwrap_or_default();
+        self.told
+            .lock()
+            .unwrap()
+            .push(format!("{kind}{place}: {message}"));
+    }
+}
 
 impl Services for TestWorld {
     fn lookup(&self, call: LookupCall<'_>) -> Result<Vec<Value>, LookupError> {
@@ -69,8 +82,12 @@ impl Services for TestWorld {
     fn home(&self, _: Option<&str>) -> Option<String> {
         None
     }
-    fn warn(&self, _: String) {}
-    fn deprecate(&self, _: String, _: &Mark) {}
+    fn warn(&self, message: String, mark: Option<&Mark>) {
+        self.tell("warning", &message, mark);
+    }
+    fn deprecate(&self, message: String, mark: &Mark) {
+        self.tell("deprecated", &message, Some(mark));
+    }
 }
 
 #[derive(Deserialize)]
@@ -167,7 +184,7 @@ fn every_recorded_case_gives_what_ansible_core_gives() {
         .map(|line| serde_json::from_str::<Difference>(line).unwrap())
         .map(|difference| (difference.text, difference.ours))
         .collect();
-    let engine = Engine::new(Arc::new(TestWorld));
+    let engine = Engine::new(Arc::new(TestWorld::default()));
     let scope = scope();
     let mut report = String::new();
     for line in read("recorded.jsonl").lines() {
@@ -187,4 +204,91 @@ fn every_recorded_case_gives_what_ansible_core_gives() {
         }
     }
     assert!(report.is_empty(), "\n{report}");
+}
+
+fn source(name: &str, kind: Kind) -> Node {
+    let file = SourceFile::new(name, "text\n");
+    Node::new(Mark::new(&file, 1, 1), kind)
+}
+
+#[test]
+fn a_text_that_should_not_be_used_any_more_is_told_where_it_is_read() {
+    let world = Arc::new(TestWorld::default());
+    let engine = Engine::new(Arc::clone(&world) as Arc<dyn Services>);
+    let message = "gone in 9.9.".to_owned();
+    let old = Value::from(Text::from("old").deprecated(Deprecation { message }.into()));
+    let reply = Value::map([
+        ("old", old.clone()),
+        ("list", Value::list([old])),
+        ("new", 1.into()),
+    ]);
+    let indirect = source("hosts", Kind::Text("{{ reply.old }}".into()));
+    let scope: IndexMap<Arc<str>, Binding> = [
+        ("reply".into(), Binding::Final(reply)),
+        ("indirect".into(), Binding::Source(indirect)),
+    ]
+    .into_iter()
+    .collect();
+    let play = source(
+        "play.yml",
+        Kind::Text("see {{ reply.old }} {{ reply['list'][0] }}".into()),
+    );
+    assert_eq!(
+        engine.render(&play, &scope).unwrap().into_value(),
+        Some("see old old".into())
+    );
+    let asked = Mark::start_of(&SourceFile::new("debug.yml", "x\n"));
+    engine.expression_at("reply.old", &asked, &scope).unwrap();
+    engine.expression_at("indirect", &asked, &scope).unwrap();
+    engine.expression_at("reply.new", &asked, &scope).unwrap();
+    assert_eq!(
+        *world.told.lock().unwrap(),
+        [
+            "deprecated at play.yml:1:1: gone in 9.9.",
+            "deprecated at play.yml:1:1: gone in 9.9.",
+            "deprecated at debug.yml:1:1: gone in 9.9.",
+            "deprecated at hosts:1:1: gone in 9.9.",
+        ]
+    );
+}
+
+/// Recorded with `_ANSIBLE_TEMPLAR_UNTRUSTED_TEMPLATE_BEHAVIOR`, ansible-core 2.19.14.
+#[test]
+fn data_that_looks_like_a_template_is_told_or_refused_as_asked() {
+    let world = Arc::new(TestWorld::default());
+    let engine = Engine::new(Arc::clone(&world) as Arc<dyn Services>);
+    let told = || std::mem::take(&mut *world.told.lock().unwrap());
+    let reply = Value::map([("stdout", Value::from("{{ x }}")), ("rc", 0.into())]);
+    let key = source("vars.yml", Kind::Text("a".into()));
+    let written = source("vars.yml", Kind::Unsafe("{{ 2 }}".into()));
+    let dictionary = source("vars.yml", Kind::Map(Arc::new(vec![(key, written)])));
+    let scope: IndexMap<Arc<str>, Binding> = [
+        ("reply".into(), Binding::Final(reply)),
+        ("dictionary".into(), Binding::Source(dictionary)),
+    ]
+    .into_iter()
+    .collect();
+    let ask = |engine: &Engine, text: &str| engine.expression(text, &scope);
+    assert_eq!(ask(&engine, "reply.stdout"), Ok("{{ x }}".into()));
+    assert_eq!(told(), [""; 0]);
+    let warning = engine.clone().untrusted(Untrusted::Warn);
+    assert_eq!(ask(&warning, "reply.stdout"), Ok("{{ x }}".into()));
+    ask(&warning, "reply.rc").unwrap();
+    ask(&warning, "reply").unwrap();
+    ask(&warning, "dictionary").unwrap();
+    assert_eq!(
+        told(),
+        [
+            "warning: Encountered untrusted template or expression.\nOrigin: <unknown>\n\n\
+             {{ x }}\n\nTemplates and expressions must be defined by trusted sources such as \
+             playbooks or roles, not untrusted sources such as module results.\n",
+            "warning at vars.yml:1:1: Encountered untrusted template or expression.",
+        ]
+    );
+    let failing = engine.untrusted(Untrusted::Fail);
+    assert_eq!(
+        ask(&failing, "reply.stdout").unwrap_err().message,
+        "Encountered untrusted template or expression."
+    );
+    assert_eq!(ask(&failing, "reply.rc"), Ok(0.into()));
 }

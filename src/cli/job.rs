@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::execution::{self, Ended};
-use super::preparation::Preparation;
+use super::preparation::{self, Preparation};
 use super::run_options::CommandOptions;
 use super::{fact_cache, listing, setting};
 use crate::config::Config;
@@ -204,6 +204,7 @@ fn lookups(prepared: &Preparation, playbook: &Path) -> World {
 fn engine(prepared: &Preparation, world: &World) -> Engine {
     Engine::new(Arc::new(world.clone()))
         .allow_broken_conditionals(prepared.config.is_on("ALLOW_BROKEN_CONDITIONALS"))
+        .untrusted(preparation::untrusted_templates(&prepared.config))
 }
 
 /// Makes what playbooks are loaded with.

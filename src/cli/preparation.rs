@@ -17,7 +17,7 @@ use crate::inventory::{
 use crate::lookups::World;
 use crate::playbook::Vars;
 use crate::redactor::Redactor;
-use crate::template::Engine;
+use crate::template::{Engine, Untrusted};
 use crate::vars::PluginExpressions;
 use crate::vault::Secrets;
 use crate::yaml::{DuplicateKeys, ReadOptions};
@@ -155,6 +155,18 @@ fn duplicate_keys(config: &Config) -> DuplicateKeys {
         Some("error") => DuplicateKeys::Error,
         Some("ignore") => DuplicateKeys::Ignore,
         _ => DuplicateKeys::Warn,
+    }
+}
+
+/// Returns what is asked for data that looks like a template.
+pub(super) fn untrusted_templates(config: &Config) -> Untrusted {
+    match config
+        .text("_TEMPLAR_UNTRUSTED_TEMPLATE_BEHAVIOR")
+        .as_deref()
+    {
+        Some("error") => Untrusted::Fail,
+        Some("warning") => Untrusted::Warn,
+        _ => Untrusted::Ignore,
     }
 }
 

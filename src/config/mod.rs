@@ -432,7 +432,7 @@ fn without_effect(
 }
 
 /// The settings that have one of a few values.
-const CHOICES: [(&str, &[&str]); 5] = [
+const CHOICES: [(&str, &[&str]); 6] = [
     ("DEFAULT_GATHERING", &["implicit", "explicit", "smart"]),
     ("DEFAULT_HASH_BEHAVIOUR", &["replace", "merge"]),
     ("DUPLICATE_YAML_DICT_KEY", &["error", "warn", "ignore"]),
@@ -440,6 +440,10 @@ const CHOICES: [(&str, &[&str]); 5] = [
     (
         "TRANSFORM_INVALID_GROUP_CHARS",
         &["always", "never", "ignore", "silently"],
+    ),
+    (
+        "_TEMPLAR_UNTRUSTED_TEMPLATE_BEHAVIOR",
+        &["error", "warning", "ignore"],
     ),
 ];
 

@@ -333,8 +333,8 @@ impl Session for AgentSession {
             let reply = self.agent.call(call, &contents.store, &told).await;
             let reply = reply.map_err(Failure::from)?;
             Ok(Reported {
-                steps: reply.steps.into_iter().map(told_step).collect(),
-                result: reply.result,
+                steps: reply.steps.iter().cloned().map(told_step).collect(),
+                result: reply.into_result(),
             })
         })
     }

@@ -255,15 +255,11 @@ impl Dispatcher<'_> {
         Ok(())
     }
 
-    /// Returns what tells listeners of a lookup's warnings.
-    fn warnings(&self) -> Arc<dyn Fn(String) + Send + Sync> {
+    /// Returns what tells listeners of the warnings of templates and lookups.
+    fn warnings(&self) -> Arc<dyn Fn(String, Option<Mark>) + Send + Sync> {
         let events = self.world.events.clone();
-        Arc::new(move |message| {
-            let warning = Event::Warning {
-                message,
-                mark: None,
-            };
-            if events.send(warning).is_err() {
+        Arc::new(move |message, mark| {
+            if events.send(Event::Warning { message, mark }).is_err() {
                 // The reporters are gone; the run still ends in order.
             }
         })

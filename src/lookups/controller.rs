@@ -270,7 +270,7 @@ fn config(world: &World, call: &LookupCall<'_>) -> Found {
                 });
             }
             (None, "skip") => {}
-            (None, "warn") => (world.warnings)(format!("Skipping {name}.")),
+            (None, "warn") => (world.warnings)(format!("Skipping {name}."), None),
             (None, "error") => return Err(LookupError::Failed(undefined_setting(plugin, &name))),
             (None, other) => {
                 return Err(LookupError::Failed(format!(

@@ -88,7 +88,7 @@ pub struct World {
     pub action: Option<String>,
     pub hosts: Option<Arc<dyn Hosts>>,
     pub setting: Option<Setting>,
-    pub warnings: Arc<dyn Fn(String) + Send + Sync>,
+    pub warnings: Arc<dyn Fn(String, Option<Mark>) + Send + Sync>,
     /// Hears what will stop working, and where it is written.
     pub deprecations: Arc<dyn Fn(String, Mark) + Send + Sync>,
 }
@@ -105,7 +105,7 @@ impl World {
             action: None,
             hosts: None,
             setting: None,
-            warnings: Arc::new(|_| {}),
+            warnings: Arc::new(|_, _| {}),
             deprecations: Arc::new(|_, _| {}),
         }
     }
@@ -260,8 +260,8 @@ impl Services for World {
         }
     }
 
-    fn warn(&self, message: String) {
-        (self.warnings)(message);
+    fn warn(&self, message: String, mark: Option<&Mark>) {
+        (self.warnings)(message, mark.cloned());
     }
 
     fn deprecate(&self, message: String, mark: &Mark) {

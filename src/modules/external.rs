@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use base64::Engine;
 
 use crate::machine::{Command, Content, Effect, Execution, Machine, Output, TemporaryDir};
-use crate::value::{JsonStyle, Map, Value, to_json};
+use crate::value::{Deprecation, JsonStyle, Map, Value, to_json};
 
 use super::command::quote;
 use super::offer::content_id;
@@ -290,6 +290,13 @@ fn plain(value: &Value) -> Value {
                 (Some("WarningSummary"), _) => event_text(map.get("event")).into(),
                 (Some("DeprecationSummary"), _) => deprecation(map).into(),
                 (Some("ErrorSummary"), _) => value.clone(),
+                (Some(_), Some(Value::String(text))) => match deprecation_tag(map) {
+                    Some(message) => text
+                        .clone()
+                        .deprecated(Deprecation { message }.into())
+                        .into(),
+                    None => text.clone().into(),
+                },
                 (Some(_), Some(inner)) => plain(inner),
                 _ => map
                     .iter()
@@ -302,20 +309,74 @@ fn plain(value: &Value) -> Value {
     }
 }
 
+/// Returns what a module says of the use of a text.
+fn deprecation_tag(tagged: &Map) -> Option<String> {
+    let tags = tagged.get("tags").and_then(Value::as_list)?;
+    let kind =
+        |tag: &Value| tag.get("__ansible_type").and_then(Value::as_str) == Some("Deprecated");
+    let tag = tags.iter().find(|tag| kind(tag))?.as_map()?;
+    let text = tag.get("msg").map(Value::to_string).unwrap_or_default();
+    Some(removal(&text, tag))
+}
+
 fn deprecation(summary: &Map) -> String {
-    let text = event_text(summary.get("event"));
-    let by = summary
-        .get("deprecator")
-        .and_then(|plugin| plugin.get("resolved_name"))
-        .and_then(Value::as_str)
-        .map_or_else(String::new, |name| format!(" from collection '{name}'"));
-    let when = match (summary.get("version"), summary.get("date")) {
-        (Some(Value::String(version)), _) => format!("version {version}"),
-        (_, Some(Value::String(date))) => format!("a release after {date}"),
-        _ => "a future release".to_owned(),
+    removal(&event_text(summary.get("event")), summary)
+}
+
+/// Says in Ansible's words when something will be removed, and from what.
+fn removal(text: &str, summary: &Map) -> String {
+    let known = |key: &str| match summary.get(key) {
+        Some(Value::String(text)) => Some(text.to_string()),
+        _ => None,
     };
-    let by = if by.is_empty() { " in".to_owned() } else { by };
-    format!("{text}. This feature will be removed{by} {when}.")
+    let (plugin, collection) = deprecator(summary.get("deprecator"));
+    let when = match (&collection, known("date"), known("version")) {
+        (None, ..) => "in the future".to_owned(),
+        (_, Some(date), _) => format!("in a release after {date}"),
+        (_, None, Some(version)) => format!("version {version}"),
+        (_, None, None) => "in a future release".to_owned(),
+    };
+    let by = match (plugin, collection) {
+        (Some(plugin), Some(collection)) => format!(" from {plugin} in {collection}"),
+        (Some(name), None) | (None, Some(name)) => format!(" from {name}"),
+        (None, None) => String::new(),
+    };
+    let stop = if text.ends_with(['.', '!', '?']) {
+        ""
+    } else {
+        "."
+    };
+    format!("{text}{stop} This feature will be removed{by} {when}.")
+}
+
+/// Returns the plugin that says so and its collection, as Ansible calls them.
+fn deprecator(info: Option<&Value>) -> (Option<String>, Option<String>) {
+    let Some(name) = info.and_then(|info| info.get("resolved_name")?.as_str()) else {
+        return (None, None);
+    };
+    let kind = info.and_then(|info| info.get("type"));
+    let kind = kind.and_then(|kind| kind.get("value").unwrap_or(kind).as_str());
+    let kind = kind.map(|kind| match kind {
+        "module" => kind.to_owned(),
+        _ => format!("{kind} plugin"),
+    });
+    let parts: Vec<&str> = name.split('.').collect();
+    let (plugin, collection) = match (kind, &parts[..]) {
+        (None, _) => (None, Some(name.to_owned())),
+        (Some(kind), ["ansible", "builtin"]) => {
+            (Some(format!("the {kind} API")), Some(name.to_owned()))
+        }
+        (Some(kind), [.., last]) => {
+            let collection = (parts.len() > 2).then(|| parts[..2].join("."));
+            (Some(format!("{kind} '{last}'")), collection)
+        }
+        (Some(_), []) => (None, None),
+    };
+    let collection = collection.map(|name| match name.as_str() {
+        "ansible.builtin" => "ansible-core".to_owned(),
+        name => format!("collection '{name}'"),
+    });
+    (plugin, collection)
 }
 
 /// Returns an event's message, with those of what caused it.
@@ -421,6 +482,42 @@ mod tests {
         assert_eq!(
             serde_json::to_string(&Value::from(result)).unwrap(),
             r#"{"failed":true,"warnings":["careful"],"deprecations":["old. This feature will be removed from collection 'a.b' version 2.99."],"tagged":["x"],"msg":"Task failed: Module failed: outer: inner"}"#
+        );
+    }
+
+    #[test]
+    fn what_will_be_removed_is_told_in_ansible_s_words_with_the_text_it_is_said_of() {
+        let told = |deprecator: &str, when: &str| {
+            let printed = format!(
+                r#"{{"old": {{"__ansible_type": "_AnsibleTaggedStr", "value": "x", "tags":
+                [{{"__ansible_type": "Deprecated", "msg": "gone soon!", {when}
+                "deprecator": {deprecator}}}]}}}}"#
+            );
+            let result = plain_result(object_in(&printed).unwrap().0);
+            let Some(Value::String(text)) = result.get("old") else {
+                panic!("a tagged text is a text");
+            };
+            assert_eq!(&**text, "x");
+            text.deprecation().unwrap().message.clone()
+        };
+        let plugin = |name: &str, kind: &str| {
+            format!(r#"{{"resolved_name": "{name}", "type": {{"value": "{kind}"}}}}"#)
+        };
+        assert_eq!(
+            [
+                told(&plugin("a.b.c", "module"), r#""version": "9.9","#),
+                told(&plugin("a.b.c", "filter"), r#""date": "2030-01-01","#),
+                told(&plugin("ansible.builtin", "lookup"), ""),
+                told(&plugin("local", "module"), r#""version": "9.9","#),
+                told("null", ""),
+            ],
+            [
+                "gone soon! This feature will be removed from module 'c' in collection 'a.b' version 9.9.",
+                "gone soon! This feature will be removed from filter plugin 'c' in collection 'a.b' in a release after 2030-01-01.",
+                "gone soon! This feature will be removed from the lookup plugin API in ansible-core in a future release.",
+                "gone soon! This feature will be removed from module 'local' in the future.",
+                "gone soon! This feature will be removed in the future.",
+            ]
         );
     }
 

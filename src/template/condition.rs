@@ -13,6 +13,7 @@ use super::header::has_header;
 use super::run::Run;
 use super::runtime::{Evaluated, Origin, Val, Words};
 use super::scope::Scope;
+use super::trust::{TRUST, UNTRUSTED};
 use super::{TemplateError, is_template};
 use crate::node::{Kind, Node};
 use crate::value::Value;
@@ -20,10 +21,6 @@ use crate::value::Value;
 /// What Ansible says of a condition that is a template for a value.
 const AS_TEMPLATE: &str = "Conditionals should not be surrounded by templating delimiters such as \
      {{ }} or {% %}. This feature will be removed from ansible-core version 2.23.";
-
-const UNTRUSTED: &str = "Encountered untrusted template or expression.";
-const TRUST: &str = "Templates and expressions must be defined by trusted sources such as playbooks \
-                     or roles, not untrusted sources such as module results.";
 
 impl Engine {
     /// Evaluates one condition of `when`, `until`, `changed_when`, `failed_when` or `that`.

@@ -15,10 +15,11 @@ use super::runtime::{Fault, Origin, Val, Words};
 use super::scope::Scope;
 use super::services::{LookupError, Services};
 use super::syntax::Program;
+use super::trust::Untrusted;
 use super::{TemplateError, condition, is_template, lookup};
 use crate::error::Error;
 use crate::node::{Kind, Node};
-use crate::source::SourceFile;
+use crate::source::{Mark, SourceFile};
 use crate::value::{Map, Value};
 
 /// What a node rendered to.
@@ -54,6 +55,7 @@ pub struct Engine {
     programs: Arc<Mutex<Programs>>,
     services: Arc<dyn Services>,
     pub(super) allow_broken_conditionals: bool,
+    pub(super) untrusted: Untrusted,
 }
 
 impl Engine {
@@ -63,6 +65,7 @@ impl Engine {
             programs: Arc::default(),
             services,
             allow_broken_conditionals: false,
+            untrusted: Untrusted::default(),
         }
     }
 
@@ -79,6 +82,13 @@ impl Engine {
     #[must_use]
     pub fn allow_broken_conditionals(mut self, allow: bool) -> Self {
         self.allow_broken_conditionals = allow;
+        self
+    }
+
+    /// Says what happens when data that looks like a template is read.
+    #[must_use]
+    pub fn untrusted(mut self, untrusted: Untrusted) -> Self {
+        self.untrusted = untrusted;
         self
     }
 
@@ -99,12 +109,19 @@ impl Engine {
 
     /// Evaluates a bare expression.
     pub fn expression(&self, text: &str, scope: &dyn Scope) -> Result<Value, TemplateError> {
-        let run = Run::new(self, scope);
-        let origin = Rc::new(Origin::Unknown);
-        run.evaluate(&text.trim().into(), &Mode::Expression, &origin, None)
-            .and_then(|val| run.finish(&val))
-            .map(Option::unwrap_or_default)
-            .map_err(|fault| fault.to_error())
+        evaluated(text, &Run::new(self, scope))
+    }
+
+    /// Evaluates a bare expression that a user asks for at `mark`.
+    pub fn expression_at(
+        &self,
+        text: &str,
+        mark: &Mark,
+        scope: &dyn Scope,
+    ) -> Result<Value, TemplateError> {
+        let mut run = Run::new(self, scope);
+        run.asked_at = Some(mark);
+        evaluated(text, &run)
     }
 
     /// Renders a template file to text, as the template module does.
@@ -127,8 +144,7 @@ impl Engine {
         options: &TemplateOptions,
         scope: &dyn Scope,
     ) -> Result<Value, TemplateError> {
-        let in_file =
-            |message: String| TemplateError::new(message).at(&crate::source::Mark::start_of(file));
+        let in_file = |message: String| TemplateError::new(message).at(&Mark::start_of(file));
         let mut overrides = Overrides::default();
         for (name, value) in &options.settings {
             overrides
@@ -267,6 +283,14 @@ impl Engine {
     }
 }
 
+fn evaluated(text: &str, run: &Run<'_>) -> Result<Value, TemplateError> {
+    let origin = Rc::new(Origin::Unknown);
+    run.evaluate(&text.trim().into(), &Mode::Expression, &origin, None)
+        .and_then(|val| run.finish(&val))
+        .map(Option::unwrap_or_default)
+        .map_err(|fault| fault.to_error())
+}
+
 fn compile_with_header(text: &str) -> Result<Program, SyntaxError> {
     let mut overrides = Overrides::default();
     let body = overrides
@@ -288,7 +312,6 @@ mod tests {
     use indexmap::IndexMap;
 
     use super::*;
-    use crate::source::Mark;
     use crate::template::{Binding, Isolated};
 
     fn source(text: &str) -> Node {

@@ -133,8 +133,12 @@ impl Frame<'_> {
         if let Some(val) = self.local(name) {
             return self.run.force(&val);
         }
-        if let Some(val) = self.run.variable(self.scope.as_ref(), name)? {
-            return Ok(val);
+        if let Some(val) = self.run.unread(self.scope.as_ref(), name) {
+            // What a template of the variable's own reads, it tells itself.
+            return match self.run.force(&val)? {
+                data if matches!(val, Val::Data(_)) => self.reads(data),
+                read => Ok(read),
+            };
         }
         if let Some(val) = functions::global(name) {
             return Ok(val);
@@ -214,10 +218,14 @@ impl Frame<'_> {
                 .then(|| usize::try_from(at).ok())?
         };
         let found = match owner {
-            Val::Data(Value::Map(map)) => map.get(key).cloned().map(Val::Data),
-            Val::Data(Value::List(items)) => {
-                index(items.len()).map(|at| Val::Data(items[at].clone()))
-            }
+            Val::Data(Value::Map(map)) => match map.get(key) {
+                Some(value) => Some(self.reads(value.clone().into())?),
+                None => None,
+            },
+            Val::Data(Value::List(items)) => match index(items.len()) {
+                Some(at) => Some(self.reads(items[at].clone().into())?),
+                None => None,
+            },
             Val::Data(Value::String(text)) => {
                 let at = index(text.chars().count());
                 at.and_then(|at| text.chars().nth(at))

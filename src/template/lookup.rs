@@ -66,9 +66,10 @@ pub(super) fn call(
         Err(LookupError::Template(error)) => return Err(placed(frame, error, place)),
         Err(LookupError::Failed(message)) if errors == "ignore" || errors == "warn" => {
             if errors == "warn" {
-                frame.run.engine.services().warn(format!(
+                let message = format!(
                     "An error occurred while running the lookup plugin '{plugin}': {message}"
-                ));
+                );
+                frame.run.engine.services().warn(message, None);
             }
             return Ok(if wants_list {
                 Val::list([])

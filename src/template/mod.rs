@@ -30,6 +30,7 @@ mod runtime;
 mod scope;
 mod services;
 mod syntax;
+mod trust;
 mod version;
 
 pub use engine::{Engine, Rendered, TemplateOptions};
@@ -38,6 +39,7 @@ pub use filters::{hash_password, quote, random_salt};
 pub use random::Seeded;
 pub use scope::{Binding, Dynamic, Layers, Scope};
 pub use services::{Isolated, LookupCall, LookupError, PathState, Reader, Services};
+pub use trust::Untrusted;
 
 /// Lists the short names of all filters, sorted.
 pub fn filter_names() -> Vec<&'static str> {

@@ -16,6 +16,7 @@ use super::runtime::{Dict, Evaluated, Fault, Lazy, LazyState, Object, Origin, Va
 use super::scope::{Binding, Scope};
 use super::syntax::{Body, Place, Program};
 use crate::node::{Kind, Node};
+use crate::source::Mark;
 use crate::value::{Text, Value, repr};
 
 /// How much stack one render may use before it counts as an endless recursion.
@@ -30,6 +31,8 @@ pub(super) struct Run<'a> {
     variables: RefCell<Variables>,
     trail: RefCell<Vec<Arc<str>>>,
     stack: usize,
+    /// Where a user asks for an expression that has no place of its own.
+    pub(super) asked_at: Option<&'a Mark>,
 }
 
 impl<'a> Run<'a> {
@@ -40,6 +43,7 @@ impl<'a> Run<'a> {
             variables: RefCell::default(),
             trail: RefCell::default(),
             stack: stack_address(),
+            asked_at: None,
         }
     }
 
@@ -100,10 +104,16 @@ impl<'a> Run<'a> {
         scope: Option<&Arc<dyn Scope>>,
         name: &str,
     ) -> Evaluated<Option<Val>> {
+        let val = self.unread(scope, name);
+        val.map(|val| self.force(&val)).transpose()
+    }
+
+    /// Finds a variable, rendered or not.
+    pub(super) fn unread(&self, scope: Option<&Arc<dyn Scope>>, name: &str) -> Option<Val> {
         let address = scope.map_or(0, |scope| Arc::as_ptr(scope).cast::<()>() as usize);
         let key = (address, Arc::<str>::from(name));
         let known = self.variables.borrow().get(&key).cloned();
-        let val = known.unwrap_or_else(|| {
+        known.unwrap_or_else(|| {
             let binding = match scope {
                 Some(scope) => scope.get(name),
                 None => self.scope.get(name),
@@ -111,8 +121,7 @@ impl<'a> Run<'a> {
             let val = binding.map(|binding| Self::bind(binding, scope, &key.1));
             self.variables.borrow_mut().insert(key, val.clone());
             val
-        });
-        val.map(|val| self.force(&val)).transpose()
+        })
     }
 
     /// Replaces a variable for the rest of the render.
@@ -196,10 +205,14 @@ impl<'a> Run<'a> {
         let scope = lazy.scope.as_ref();
         let open = |node: &Node| Val::of_node(node, scope, lazy.name.as_ref());
         match &lazy.node.kind {
-            Kind::List(items) => Ok(Val::list(items.iter().map(open))),
+            Kind::List(items) => {
+                items.iter().try_for_each(|item| self.holds(item))?;
+                Ok(Val::list(items.iter().map(open)))
+            }
             Kind::Map(pairs) => {
                 let mut dict = Dict::with_capacity(pairs.len());
                 for (key, value) in pairs.iter() {
+                    self.holds(value)?;
                     dict.insert(key.to_key(), open(value));
                 }
                 Ok(Val::dict(dict))

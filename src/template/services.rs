@@ -122,8 +122,8 @@ pub trait Services: Send + Sync {
     /// Returns the home directory of `user`, or of the user who runs us.
     fn home(&self, user: Option<&str>) -> Option<String>;
 
-    /// Tells the user something that is no error.
-    fn warn(&self, message: String);
+    /// Tells the user something that is no error, and where it is written if that is known.
+    fn warn(&self, message: String, mark: Option<&Mark>);
 
     /// Tells the user of something that will stop working.
     fn deprecate(&self, message: String, mark: &Mark);
@@ -191,7 +191,7 @@ impl Services for Isolated {
         None
     }
 
-    fn warn(&self, _message: String) {}
+    fn warn(&self, _message: String, _mark: Option<&Mark>) {}
 
     fn deprecate(&self, _message: String, _mark: &Mark) {}
 }

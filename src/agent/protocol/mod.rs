@@ -5,6 +5,7 @@
 //! answer repeats; content travels as numbered streams under credit, so neither end buffers more
 //! than [`WINDOW`] of one.
 
+mod deprecated;
 mod transaction;
 
 use std::io;
@@ -16,6 +17,7 @@ use crate::machine::ContentId;
 use crate::transaction::state::Step;
 use crate::value::Map;
 
+pub use deprecated::Deprecated;
 pub use transaction::{
     Answer, Ask, Attached, Committed, Decision, Open, Opened, Recovered, UndoReport, Vote,
 };
@@ -93,6 +95,26 @@ pub struct Reply {
     /// What it changed, or would change in check mode.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<Step>,
+    /// The texts of the result that should not be used any more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deprecated: Vec<Deprecated>,
+}
+
+impl Reply {
+    /// Makes the answer of a result.
+    pub fn new(result: Map) -> Self {
+        Self {
+            deprecated: deprecated::found_in(&result),
+            result,
+            ..Self::default()
+        }
+    }
+
+    /// Returns the result with what is known of its texts.
+    pub fn into_result(mut self) -> Map {
+        deprecated::mark_in(&mut self.result, &self.deprecated);
+        self.result
+    }
 }
 
 /// What the controller says.

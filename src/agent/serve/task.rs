@@ -124,9 +124,9 @@ impl Context<'_> {
                 let result = self.run_module(transactions, call, module, &steps);
                 let timed_out = timer.is_some_and(Timer::stop);
                 let reply = Reply {
-                    result,
                     timed_out,
                     steps: steps.take(),
+                    ..Reply::new(result)
                 };
                 transactions.end(call, &reply);
                 reply

@@ -91,25 +91,26 @@ pub(super) async fn run(context: &mut ActionContext<'_>) -> Result<Answer, Failu
         Some(rendered) => rendered,
         None => String::new(),
     };
-    let value = match context
-        .renderer
-        .engine
-        .expression(&expression, context.renderer.scope)
-    {
-        Ok(value) => value,
-        Err(error) if error.is_undefined() => {
-            let (value, message) = replaced(1, &error);
-            context.job.world.tell(Event::Warning {
-                message,
-                mark: Some(node.mark.clone()),
-            });
-            value
-        }
-        Err(error) => {
-            return Err(Failure::from(error)
-                .within("Error while resolving `var` expression")
-                .at(&node.mark));
-        }
-    };
+    let value =
+        match context
+            .renderer
+            .engine
+            .expression_at(&expression, &node.mark, context.renderer.scope)
+        {
+            Ok(value) => value,
+            Err(error) if error.is_undefined() => {
+                let (value, message) = replaced(1, &error);
+                context.job.world.tell(Event::Warning {
+                    message,
+                    mark: Some(node.mark.clone()),
+                });
+                value
+            }
+            Err(error) => {
+                return Err(Failure::from(error)
+                    .within("Error while resolving `var` expression")
+                    .at(&node.mark));
+            }
+        };
     Ok(Answer::new([(expression.as_str(), value), ("failed", false.into())]).always_shown())
 }

@@ -79,9 +79,9 @@ fn async_state(frame: &mut Frame<'_>, result: &Val, name: &str) -> Evaluated<boo
     if let Some(val) = entry(frame, result, name)? {
         return frame.run.truth(&val);
     }
-    frame.run.engine.services().warn(format!(
-        "The '{name}' test expects an async task, but a non-async task was tested"
-    ));
+    let message =
+        format!("The '{name}' test expects an async task, but a non-async task was tested");
+    frame.run.engine.services().warn(message, None);
     Ok(true)
 }
 

@@ -114,6 +114,7 @@ impl Transactions {
 fn bare(reply: &Reply) -> Reply {
     let mut bare = reply.clone();
     bare.steps.clear();
+    bare.deprecated.clear();
     bare.result
         .retain(|name, _| matches!(name.as_str(), Some("changed" | "failed")));
     bare
