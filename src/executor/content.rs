@@ -11,6 +11,7 @@ use std::time::SystemTime;
 
 use crate::agent::contents::{ContentId, Store};
 use crate::value::Value;
+use crate::vault::VaultError;
 
 /// Decrypts a vaulted file's bytes; the error is a sentence.
 pub type Decrypt = Arc<dyn Fn(&[u8]) -> Result<Vec<u8>, String> + Send + Sync>;
@@ -70,7 +71,8 @@ impl Contents {
     pub(super) fn read(&self, path: &Path, decrypt: bool) -> io::Result<Vec<u8>> {
         let bytes = std::fs::read(path)?;
         if decrypt && is_vaulted(path)? {
-            return (self.decrypt)(&bytes).map_err(io::Error::other);
+            return (self.decrypt)(&bytes)
+                .map_err(|why| io::Error::other(undecryptable(path, why)));
         }
         Ok(bytes)
     }
@@ -78,6 +80,15 @@ impl Contents {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<(PathBuf, bool), (Stamp, ContentId)>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Says in Ansible's words that a file wants a password where there is none at all.
+fn undecryptable(path: &Path, why: String) -> String {
+    if why == VaultError::NoSecrets.to_string() {
+        let path = path.display();
+        return format!("A vault password or secret must be specified to decrypt {path}");
+    }
+    why
 }
 
 /// Returns a content's name as a module's internal option holds it.
@@ -126,5 +137,24 @@ mod tests {
         let plain = contents.offer_file(file.path(), true).unwrap();
         assert_eq!(plain, contents.offer_bytes(b"plain".to_vec()));
         assert_eq!(contents.offer_file(file.path(), false).unwrap().size, 28);
+    }
+
+    #[test]
+    fn a_vaulted_file_where_there_is_no_password_at_all_asks_for_one() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file()
+            .write_all(b"$ANSIBLE_VAULT;1.1;AES256\n00")
+            .unwrap();
+        let contents = Contents::new(Arc::new(|_| Err(VaultError::NoSecrets.to_string())));
+        assert_eq!(
+            contents
+                .offer_file(file.path(), true)
+                .unwrap_err()
+                .to_string(),
+            format!(
+                "A vault password or secret must be specified to decrypt {}",
+                file.path().display()
+            )
+        );
     }
 }

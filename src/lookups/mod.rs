@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use search::template_variables;
+pub use search::{expand_home, template_variables};
 
 use crate::source::{Mark, SourceFile};
 use crate::template::{LookupCall, LookupError, PathState, Services};

@@ -43,12 +43,8 @@ impl World {
     }
 
     fn expand_home(&self, name: &str) -> PathBuf {
-        match (name.strip_prefix('~'), self.environment.get("HOME")) {
-            (Some(rest), Some(home)) if rest.is_empty() || rest.starts_with('/') => {
-                PathBuf::from(format!("{home}{rest}"))
-            }
-            _ => PathBuf::from(name),
-        }
+        let own = self.environment.get("HOME").map(Path::new);
+        expand_home(name, own)
     }
 
     /// Returns the template another template names: beside it, then along the search path.
@@ -140,6 +136,23 @@ fn user_name(uid: u32) -> Option<String> {
 /// Returns the home directory of a local user.
 pub(super) fn home_of(user: &str) -> Option<String> {
     passwd_field(user, 0, 5)
+}
+
+/// Returns a path of the controller without `~` and `~user`; a user nobody knows stays as written.
+pub fn expand_home(path: &str, own: Option<&Path>) -> PathBuf {
+    let Some(rest) = path.strip_prefix('~') else {
+        return PathBuf::from(path);
+    };
+    let (user, below) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let home = match user {
+        "" => own.map(Path::to_path_buf),
+        user => home_of(user).map(PathBuf::from),
+    };
+    match home {
+        Some(home) if below.is_empty() => home,
+        Some(home) => home.join(below.trim_start_matches('/')),
+        None => PathBuf::from(path),
+    }
 }
 
 /// Returns what stands at a path.
@@ -244,4 +257,26 @@ fn matching(directory: &Path, part: &str) -> Vec<PathBuf> {
         })
         .map(|name| directory.join(name))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tilde_is_ones_own_home_and_with_a_name_that_user_s() {
+        let own = Some(Path::new("/home/me"));
+        let root = home_of("root").unwrap();
+        for (written, path) in [
+            ("~", "/home/me".to_owned()),
+            ("~/.ssh/config", "/home/me/.ssh/config".to_owned()),
+            ("~root", root.clone()),
+            ("~root/.ssh/config", format!("{root}/.ssh/config")),
+            ("~nobody knows/x", "~nobody knows/x".to_owned()),
+            ("a/~root", "a/~root".to_owned()),
+        ] {
+            assert_eq!(expand_home(written, own), Path::new(&path), "{written}");
+        }
+        assert_eq!(expand_home("~/x", None), Path::new("~/x"));
+    }
 }

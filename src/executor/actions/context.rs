@@ -14,6 +14,7 @@ use crate::executor::session::{ModuleCall, RawOutput, Reported, Target};
 use crate::executor::settings::Settings;
 use crate::executor::target::TargetReader;
 use crate::executor::world::Job;
+use crate::lookups::expand_home;
 use crate::node::Node;
 use crate::playbook::ActionKind;
 use crate::value::{Map, Value};
@@ -206,13 +207,10 @@ impl ActionContext<'_> {
     /// Expands a path of the controller.
     pub(super) fn local_path(&self, path: &str) -> PathBuf {
         let options = &self.job.world.options;
-        match path.strip_prefix("~/") {
-            Some(rest) => options.home.join(rest),
-            None => options
-                .working_directory
-                .join(&self.job.play.directory)
-                .join(path),
-        }
+        options
+            .working_directory
+            .join(&self.job.play.directory)
+            .join(expand_home(path, Some(&options.home)))
     }
 }
 
@@ -244,8 +242,9 @@ fn candidates(stack: &[PathBuf], directory: &str, name: &str, job: &Job) -> Vec<
         return vec![PathBuf::from(name)];
     }
     let options = &job.world.options;
-    if let Some(rest) = name.strip_prefix("~/") {
-        return vec![options.home.join(rest)];
+    let expanded = expand_home(name, Some(&options.home));
+    if expanded.is_absolute() {
+        return vec![expanded];
     }
     let base = options.working_directory.join(&job.play.directory);
     let in_directory = name.split('/').next() == Some(directory);

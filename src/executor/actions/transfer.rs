@@ -1,7 +1,7 @@
 //! `copy`, `template`, `script`, `unarchive`: files of the controller that a module
 //! of the target needs. They are offered by digest, so only what is missing there is sent.
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use super::{ActionContext, Answer};
@@ -133,18 +133,20 @@ async fn copy_directory(
         _ => PathBuf::new(),
     };
     let mut tree = Vec::new();
-    walk(context, source, &top, &mut tree)?;
+    walk(context, source, &top, &[], &mut tree)?;
     let mut args = without_source(context);
     args.insert("_tree".into(), tree.into());
     args.insert("_source".into(), source.to_string_lossy().as_ref().into());
     context.module("copy", args).await
 }
 
-/// Lists what a directory holds as the module takes it, each name in order.
+/// Lists what a directory holds as the module takes it, in order, directories last. A link that leads back
+/// to one of the directories `above` stays a link, as does one that leads nowhere.
 fn walk(
     context: &ActionContext<'_>,
     directory: &Path,
     relative: &Path,
+    above: &[FileId],
     found: &mut Vec<Value>,
 ) -> Result<(), Failure> {
     let unreadable = |error: std::io::Error| {
@@ -155,7 +157,10 @@ fn walk(
         .map(|entry| entry.map(|entry| entry.file_name()))
         .collect::<Result<_, _>>()
         .map_err(unreadable)?;
-    names.sort();
+    // As Python's `os.walk` goes: the first trouble is that of the same file as in Ansible.
+    names.sort_by_cached_key(|name| (directory.join(name).is_dir(), name.clone()));
+    let here = identity(directory).map_err(unreadable)?;
+    let above: Vec<FileId> = above.iter().copied().chain([here]).collect();
     let entry = |path: &Path, kind: &str, more: &[(&str, Value)]| {
         let told = [
             ("path", Value::from(path.to_string_lossy().as_ref())),
@@ -171,12 +176,13 @@ fn walk(
     for name in names {
         let path = directory.join(&name);
         let relative = relative.join(&name);
-        if path.is_symlink() && !follow {
+        let is_circle = || identity(&path).is_ok_and(|id| above.contains(&id));
+        if path.is_symlink() && (!follow || !path.exists() || is_circle()) {
             let to = std::fs::read_link(&path).map_err(unreadable)?;
             let to = Value::from(to.to_string_lossy().as_ref());
             found.push(entry(&relative, "link", &[("link", to)]));
         } else if path.is_dir() {
-            walk(context, &path, &relative, found)?;
+            walk(context, &path, &relative, &above, found)?;
         } else {
             let id = offer(context, &path)?;
             let mut about = vec![
@@ -190,6 +196,13 @@ fn walk(
         }
     }
     Ok(())
+}
+
+/// What makes two paths the same file.
+type FileId = (u64, u64);
+
+fn identity(path: &Path) -> std::io::Result<FileId> {
+    std::fs::metadata(path).map(|about| (about.dev(), about.ino()))
 }
 
 /// The options of `template`: those of its own, and those `copy` has too.
