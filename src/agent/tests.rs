@@ -381,10 +381,78 @@ fn garbage_and_strangers_end_the_agent() {
 }
 
 #[test]
-fn check_mode_has_three_words_on_the_wire() {
-    let words = [CheckMode::Off, CheckMode::Run, CheckMode::Task]
-        .map(|mode| serde_json::to_string(&mode).unwrap());
-    assert_eq!(words, [r#""off""#, r#""run""#, r#""task""#]);
+fn check_mode_has_four_words_on_the_wire() {
+    let words = [
+        CheckMode::Off,
+        CheckMode::Run,
+        CheckMode::Each,
+        CheckMode::Task,
+    ]
+    .map(|mode| serde_json::to_string(&mode).unwrap());
+    assert_eq!(words, [r#""off""#, r#""run""#, r#""each""#, r#""task""#]);
+}
+
+/// Plays tasks that lean on each other in check mode, and says of each whether it would change
+/// something, and what `stat` tells of the directory.
+async fn tried(check: CheckMode) -> Vec<String> {
+    let root = tempfile::tempdir().unwrap();
+    let path = |name: &str| Value::from(root.path().join(name).display().to_string());
+    let make = Value::map([("path", path("app")), ("state", "directory".into())]);
+    let link = [
+        ("path", path("app/link")),
+        ("state", "link".into()),
+        ("src", "/etc".into()),
+    ];
+    let look = Value::map([("path", path("app"))]);
+    let mut served = start().await;
+    let mut told = Vec::new();
+    for (module, arguments) in [
+        ("file", make.clone()),
+        ("file", make),
+        ("file", Value::map(link)),
+        ("stat", look),
+    ] {
+        let call = Call {
+            check,
+            ..call(module, &arguments)
+        };
+        let reply = served.agent.call(call, &Store::default(), &quiet).await;
+        let result = Value::from(reply.unwrap().into_result());
+        let exists = result.get("stat").and_then(|stat| stat.get("exists"));
+        told.push(match (result.get("failed"), exists) {
+            (Some(_), _) => "failed".to_owned(),
+            (None, Some(exists)) => format!("exists: {exists}"),
+            (None, None) => format!("changed: {}", result.get("changed").unwrap()),
+        });
+    }
+    assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0);
+    told
+}
+
+#[tokio::test]
+async fn a_plan_remembers_a_check_forgets_unless_a_task_fails_without_the_earlier_ones() {
+    assert_eq!(
+        tried(CheckMode::Run).await,
+        [
+            "changed: True",
+            "changed: False",
+            "changed: True",
+            "exists: True"
+        ]
+    );
+    assert_eq!(
+        tried(CheckMode::Each).await,
+        [
+            "changed: True",
+            "changed: True",
+            "changed: True",
+            "exists: False"
+        ]
+    );
+    assert_eq!(
+        tried(CheckMode::Task).await,
+        ["changed: True", "changed: True", "failed", "exists: False"]
+    );
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 //! from the real directory below. Nothing here changes the target. What programs would have done
 //! is not known and not predicted.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -21,6 +22,18 @@ use super::{Attributes, ContentId, DirEntry, FileKind, Metadata, NewFile, Timest
 pub struct Prediction(Arc<Mutex<Overlay>>);
 
 impl Prediction {
+    /// Starts to watch for what is now predicted.
+    pub fn begin_task(&self) {
+        let mut state = self.lock();
+        state.earlier = Some(state.inodes.clone());
+        state.saw_earlier.set(false);
+    }
+
+    /// Tells whether anything was seen since then that only an earlier task would have made so.
+    pub fn saw_earlier(&self) -> bool {
+        self.lock().saw_earlier.get()
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, Overlay> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -73,12 +86,18 @@ pub(super) struct Overlay {
     /// Everything that differs from the real file system.
     inodes: HashMap<Key, Inode>,
     made: u64,
+    /// What differed when the task at work began, where somebody asks what it sees of it.
+    earlier: Option<HashMap<Key, Inode>>,
+    saw_earlier: Cell<bool>,
 }
 
 impl Overlay {
     pub(super) fn metadata(&self, path: &Path, follow: bool) -> io::Result<Option<Metadata>> {
         match self.walk(path, follow) {
-            Ok(slot) => Ok(slot.found.map(|(_, inode)| inode.metadata)),
+            Ok(slot) => Ok(slot.found.map(|(key, inode)| {
+                self.sees(key);
+                inode.metadata
+            })),
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -263,7 +282,28 @@ impl Overlay {
     fn existing(&self, path: &Path, follow: bool) -> io::Result<(Slot, (Key, Inode))> {
         let slot = self.walk(path, follow)?;
         let found = slot.found.clone().ok_or(Errno::NOENT)?;
+        self.sees(found.0);
         Ok((slot, found))
+    }
+
+    /// Notes that a file is looked at.
+    fn sees(&self, key: Key) {
+        if self
+            .earlier
+            .as_ref()
+            .is_some_and(|earlier| earlier.contains_key(&key))
+        {
+            self.saw_earlier.set(true);
+        }
+    }
+
+    /// Notes that a name is looked up in a directory.
+    fn sees_name(&self, directory: Key, name: &OsStr) {
+        let earlier = self.earlier.as_ref();
+        let body = earlier.and_then(|earlier| Some(&earlier.get(&directory)?.body));
+        if matches!(body, Some(Body::Directory { names, .. }) if names.contains_key(name)) {
+            self.saw_earlier.set(true);
+        }
     }
 
     /// Finds the place of a file or link that may be replaced.
@@ -344,6 +384,7 @@ impl Overlay {
                 }
                 continue;
             }
+            self.sees_name(key, &name);
             let found = self.look(&directory, &name)?;
             let last = waiting.is_empty();
             match found {
@@ -429,7 +470,10 @@ impl Overlay {
     /// Returns what is predicted of a real file, else what it is.
     fn current(&self, metadata: Metadata) -> Metadata {
         match self.inodes.get(&key_of(&metadata)) {
-            Some(inode) => inode.metadata.clone(),
+            Some(inode) => {
+                self.sees(key_of(&metadata));
+                inode.metadata.clone()
+            }
             None => metadata,
         }
     }

@@ -37,6 +37,9 @@ pub enum CheckMode {
     Off,
     /// The whole run is a prediction: later tasks see what this one would have done.
     Run,
+    /// Each task of the run is told from the target as it is, as in Ansible; what earlier ones would
+    /// have made is there only for a task that fails without it.
+    Each,
     /// Only this task predicts, in a run that changes the target; its prediction is forgotten.
     Task,
 }

@@ -152,8 +152,54 @@ impl Context<'_> {
         if let Some(background) = &call.background {
             return background::start(call, background);
         }
+        if call.check == CheckMode::Each {
+            return self.told_alone(transactions, call, module, steps);
+        }
+        let prediction = match call.check {
+            CheckMode::Run => self.session.prediction.clone(),
+            _ => Prediction::default(),
+        };
+        let mut machine = self.machine(transactions, call, steps, prediction);
+        if call.transaction_seq.is_some() && call.check == CheckMode::Off {
+            let kept = protect(&mut machine, &mut *transactions.undo_log(), &call.protect);
+            if let Err(why) = kept {
+                return Failure::new(why).into_result();
+            }
+        }
+        run_on(machine, call, module)
+    }
+
+    /// Runs a module in check mode on the target as it is, and keeps what it would have done. Where
+    /// it fails for want of what earlier tasks would have done, the answer is the one with that.
+    fn told_alone(
+        &self,
+        transactions: &Transactions,
+        call: &Call,
+        module: &Module,
+        steps: &Steps,
+    ) -> Map {
+        let prediction = self.session.prediction.clone();
+        prediction.begin_task();
+        let machine = self.machine(transactions, call, steps, prediction.clone());
+        let with_earlier = run_on(machine, call, module);
+        if !prediction.saw_earlier() {
+            return with_earlier;
+        }
+        let machine = self.machine(transactions, call, steps, Prediction::default());
+        let alone = run_on(machine, call, module);
+        let failed = alone.get("failed").is_some_and(Value::is_truthy);
+        if failed { with_earlier } else { alone }
+    }
+
+    fn machine(
+        &self,
+        transactions: &Transactions,
+        call: &Call,
+        steps: &Steps,
+        prediction: Prediction,
+    ) -> Machine {
         let mark = transactions.mark();
-        let mut machine = Machine::new(MachineOptions {
+        Machine::new(MachineOptions {
             environment: call.environment.iter().cloned().chain(mark).collect(),
             undo: match call.transaction_seq {
                 Some(_) => {
@@ -167,19 +213,9 @@ impl Context<'_> {
                 seq: self.seq,
             }),
             scratch: self.session.scratch(),
-            prediction: match call.check {
-                CheckMode::Run => self.session.prediction.clone(),
-                CheckMode::Off | CheckMode::Task => Prediction::default(),
-            },
+            prediction,
             ..machine_options(call, self.cancellation)
-        });
-        if call.transaction_seq.is_some() && call.check == CheckMode::Off {
-            let kept = protect(&mut machine, &mut *transactions.undo_log(), &call.protect);
-            if let Err(why) = kept {
-                return Failure::new(why).into_result();
-            }
-        }
-        run_on(machine, call, module)
+        })
     }
 }
 

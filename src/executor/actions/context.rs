@@ -13,6 +13,7 @@ use crate::executor::render::Renderer;
 use crate::executor::session::{ModuleCall, RawOutput, Reported, Target};
 use crate::executor::settings::Settings;
 use crate::executor::target::TargetReader;
+use crate::executor::transactions;
 use crate::executor::world::Job;
 use crate::lookups::expand_home;
 use crate::node::Node;
@@ -73,6 +74,13 @@ impl ActionContext<'_> {
         self.module_in(name, args, self.settings.check).await
     }
 
+    /// Tells whether a run with `--check` is the plan of a transaction, whose tasks see what those
+    /// before them would have done.
+    fn is_plan(&self) -> bool {
+        let options = &self.job.world.options;
+        options.transaction.whole_run || transactions::asks(&self.job.play)
+    }
+
     /// Calls a module on the target, in check mode or not.
     pub(super) async fn module_in(
         &mut self,
@@ -82,10 +90,11 @@ impl ActionContext<'_> {
     ) -> Result<Answer, Failure> {
         let call = ModuleCall {
             module: name.to_owned(),
-            check: match (check, self.job.world.options.check) {
-                (false, _) => CheckMode::Off,
-                (true, true) => CheckMode::Run,
-                (true, false) => CheckMode::Task,
+            check: match (check, self.job.world.options.check, self.is_plan()) {
+                (false, ..) => CheckMode::Off,
+                (true, false, _) => CheckMode::Task,
+                (true, true, true) => CheckMode::Run,
+                (true, true, false) => CheckMode::Each,
             },
             diff: self.settings.diff,
             environment: self.settings.environment.clone(),
@@ -238,9 +247,6 @@ fn with_lines(mut result: Map) -> Map {
 }
 
 fn candidates(stack: &[PathBuf], directory: &str, name: &str, job: &Job) -> Vec<PathBuf> {
-    if name.starts_with('/') {
-        return vec![PathBuf::from(name)];
-    }
     let options = &job.world.options;
     let expanded = expand_home(name, Some(&options.home));
     if expanded.is_absolute() {

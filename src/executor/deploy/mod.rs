@@ -217,7 +217,8 @@ impl Acting {
         let asked = call.clone();
         let mut reported = lease.session.call(call, &world.contents, progress).await?;
         world.sessions.take_back(lease);
-        if asked.check == CheckMode::Run && reported.steps.is_empty() {
+        let is_trial = matches!(asked.check, CheckMode::Run | CheckMode::Each);
+        if is_trial && reported.steps.is_empty() {
             reported
                 .steps
                 .extend(prediction::predicted(&asked, &reported.result));
