@@ -187,7 +187,7 @@ fn perform(command: Command, surroundings: Surroundings, heading: &str) -> Resul
             let sources = &args.hosts.sources;
             let mut prepared =
                 Preparation::new(surroundings, config, sources, &args.vault, Purpose::Run)?;
-            prepared.check_targets(&args.pattern)?;
+            prepared.check_pattern(&args.pattern)?;
             run::run(&args, &prepared)
         }
         Command::Deploy(args) => {

@@ -123,6 +123,19 @@ impl Preparation {
         Ok(())
     }
 
+    /// Checks the pattern of a command for one task. As in Ansible it is a warning that no host
+    /// matches it, unless a limit left none; its play says what is wrong with it.
+    pub(super) fn check_pattern(&mut self, pattern: &str) -> Result<(), Vec<Error>> {
+        match self.check_targets(pattern) {
+            Err(_) if self.limit.is_none() => {
+                self.warnings
+                    .push(Warning::new("No hosts matched, nothing to do"));
+                Ok(())
+            }
+            checked => checked,
+        }
+    }
+
     /// Returns the inventory's sources as playbooks see them: made absolute, host lists as given.
     pub(super) fn absolute_sources(&self) -> Vec<String> {
         let absolute = |source: &String| {

@@ -81,10 +81,11 @@ fn list_hosts(args: &RunArgs, prepared: &Preparation) -> Result<u8> {
     use std::io::Write;
 
     super::tell_warnings(prepared);
-    let hosts = prepared
-        .inventory
-        .targets(&args.pattern, prepared.limit.as_ref())?
-        .hosts;
+    let limit = prepared.limit.as_ref();
+    let hosts = match prepared.inventory.targets(&args.pattern, limit) {
+        Err(_) if limit.is_none() => Vec::new(),
+        targets => targets?.hosts,
+    };
     let mut text = format!("  hosts ({}):\n", hosts.len());
     for host in hosts {
         text += &format!("    {host}\n");

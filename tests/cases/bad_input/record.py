@@ -33,15 +33,12 @@ CASES = {
     "wrong_vault_password": f"{PLAY} --vault-password-file vaulted/wrong vaulted/site.yml",
     "missing_vault_password": f"{PLAY} vaulted/site.yml",
     "missing_vault_password_file": f"{PLAY} --vault-password-file absent vaulted/site.yml",
-    "bad_serial": "ansible-core ends with 250 and a traceback",
-    "bad_variable_name": "an error of the playbook as others; ansible-core ends with 1",
-    "role_circle": "the same",
-    "two_loops": "the same",
-    "unknown_meta": "the same",
-    "unknown_strategy": "the same",
     "bad_extra_vars": f"{PLAY} -e greeting good/site.yml",
     "ad_hoc_unknown_module": "backstay run -i hosts all -m tempalte -a src=a",
     "ad_hoc_undefined_variable": "backstay run -i hosts all -m shell -a touch~{{home}}",
+    "ad_hoc_no_host": "backstay run -i hosts nosuch -m ping",
+    "ad_hoc_no_host_is_an_error": "ANSIBLE_HOST_PATTERN_MISMATCH=error backstay run -i hosts nosuch -m ping",
+    "ad_hoc_no_host_listed": "backstay run -i hosts nosuch --list-hosts",
     "unknown_start_at_task": f"{PLAY} --start-at-task nosuch good/site.yml",
 } | {
     f"inventory_{name}{suffix}": f"{setting}backstay run -i inventories/{source} all -m ping"
@@ -57,6 +54,12 @@ CASES = {
 }
 NAMES = {"play": "ansible-playbook", "run": "ansible"}
 DIFFERS = {
+    "bad_serial": "ansible-core ends with 250 and a traceback",
+    "bad_variable_name": "an error of the playbook as others; ansible-core ends with 1",
+    "role_circle": "the same",
+    "two_loops": "the same",
+    "unknown_meta": "the same",
+    "unknown_strategy": "the same",
     "template_syntax": "known before a host is touched",
     "unknown_filter": "known before a host is touched",
     "unknown_option": "known before a host is touched",
