@@ -282,6 +282,12 @@ pub enum Event {
     Prompt {
         text: String,
     },
+    /// A question of `--step` was answered.
+    Stepped {
+        question: String,
+        /// The answer was typed, so the line of the question has ended.
+        typed: bool,
+    },
     /// The lock of a host is held by another run and waited for; told now and then.
     LockAwaited {
         host: Arc<str>,

@@ -84,6 +84,14 @@ impl Prompter for TerminalPrompter {
     fn is_interactive(&self) -> bool {
         io::stdin().is_terminal() && io::stdout().is_terminal()
     }
+
+    fn read_line(&self) -> Option<String> {
+        let mut line = String::new();
+        match io::stdin().lock().read_line(&mut line) {
+            Ok(0) | Err(_) => None,
+            Ok(_) => Some(line.trim_end_matches(['\n', '\r']).to_owned()),
+        }
+    }
 }
 
 /// How the terminal was before keys were read from it.

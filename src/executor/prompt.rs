@@ -47,6 +47,9 @@ pub trait Prompter: Send + Sync {
 
     /// Tells whether somebody could answer: stdin is a terminal.
     fn is_interactive(&self) -> bool;
+
+    /// Reads the next line of standard input where it is no terminal; `None` at its end.
+    fn read_line(&self) -> Option<String>;
 }
 
 /// A prompter for runs that nobody watches.
@@ -60,5 +63,9 @@ impl Prompter for Unattended {
 
     fn is_interactive(&self) -> bool {
         false
+    }
+
+    fn read_line(&self) -> Option<String> {
+        None
     }
 }

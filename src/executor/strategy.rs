@@ -370,20 +370,43 @@ impl Dispatcher<'_> {
         };
         let title = format!("TASK: {}", self.task_info(task, &renderer).title());
         let on = host.map(|host| format!("on {host} ")).unwrap_or_default();
+        let question = format!("Perform task: {title} {on}(N)o/(y)es/(c)ontinue: ");
+        let answer = self.answer_to(&question)?.to_lowercase();
+        let typed = self.world.prompter.is_interactive();
+        self.world.tell(Event::Stepped { question, typed });
+        Ok(match answer.as_str() {
+            "y" | "yes" => true,
+            "c" | "continue" => {
+                self.stepping = false;
+                true
+            }
+            _ => false,
+        })
+    }
+
+    /// Asks whoever sits at the terminal; where there is none, the next line of standard input is
+    /// the answer, as in Ansible.
+    fn answer_to(&self, question: &str) -> Result<String, Stop> {
+        let prompter = &self.world.prompter;
+        if !prompter.is_interactive() {
+            let text = question.to_owned();
+            self.world.tell(Event::Prompt { text });
+            return prompter.read_line().ok_or_else(|| {
+                Error::usage("`--step` needs an answer, and standard input has no more of them")
+                    .help("answer `c` to go on without further questions")
+                    .into()
+            });
+        }
         let prompt = Prompt {
-            text: format!("Perform task: {title} {on}(N)o/(y)es/(c)ontinue: "),
+            text: question.to_owned(),
             echo: true,
             timeout: None,
             until: Until::Line,
         };
-        match self.world.prompter.ask(&prompt) {
-            Answer::Text(text) if matches!(text.to_lowercase().as_str(), "y" | "yes") => Ok(true),
-            Answer::Text(text) if matches!(text.to_lowercase().as_str(), "c" | "continue") => {
-                self.stepping = false;
-                Ok(true)
-            }
+        match prompter.ask(&prompt) {
+            Answer::Text(text) => Ok(text),
             Answer::Aborted => Err(Stop::Cancelled),
-            Answer::Text(_) | Answer::TimedOut | Answer::NoTerminal => Ok(false),
+            Answer::TimedOut | Answer::NoTerminal => Ok(String::new()),
         }
     }
 

@@ -111,9 +111,13 @@ impl DefaultReporter {
     }
 
     fn print_banner(&self, text: &str, streams: &mut Streams<'_>) -> io::Result<()> {
+        streams.out(&format!("\n{}", self.banner_of(text)))
+    }
+
+    fn banner_of(&self, text: &str) -> String {
         let text = text.trim();
         let stars = self.options.columns.saturating_sub(text.width()).max(3);
-        streams.out(&format!("\n{text} {}", "*".repeat(stars)))
+        format!("{text} {}", "*".repeat(stars))
     }
 
     fn tell_transaction(&self, event: &Event, streams: &mut Streams<'_>) -> io::Result<()> {
@@ -651,6 +655,10 @@ impl Reporter for DefaultReporter {
                 streams.out(&self.paint(&line, |palette| &palette.verbose))
             }
             Event::Prompt { text } => streams.out(text),
+            Event::Stepped { question, typed } => {
+                let gap = if *typed { "\n" } else { "" };
+                streams.out(&format!("{gap}{}", self.banner_of(question)))
+            }
             Event::Finished { stats, custom } => {
                 self.recap(stats, custom, streams)?;
                 self.print_plan(streams)

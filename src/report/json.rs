@@ -148,6 +148,9 @@ fn to_value(event: &Event) -> Value {
             ],
         ),
         Event::Prompt { text } => object("prompt", [("text", text.as_str().into())]),
+        Event::Stepped { question, .. } => {
+            object("stepped", [("question", question.as_str().into())])
+        }
         Event::LockAwaited { host, holder } => object(
             "lock_awaited",
             [

@@ -39,6 +39,7 @@ CASES = {
     "ad_hoc_no_host": "backstay run -i hosts nosuch -m ping",
     "ad_hoc_no_host_is_an_error": "ANSIBLE_HOST_PATTERN_MISMATCH=error backstay run -i hosts nosuch -m ping",
     "ad_hoc_no_host_listed": "backstay run -i hosts nosuch --list-hosts",
+    "step_without_answers": f"{PLAY} --step good/site.yml",
     "unknown_start_at_task": f"{PLAY} --start-at-task nosuch good/site.yml",
 } | {
     f"inventory_{name}{suffix}": f"{setting}backstay run -i inventories/{source} all -m ping"
@@ -67,6 +68,7 @@ DIFFERS = {
     "unknown_lookup": "known before a host is touched",
     "ad_hoc_unknown_module": "known before a host is touched",
     "bad_extra_vars": "ansible-core ignores what is no variable",
+    "step_without_answers": "ansible-core ends with 250 and a traceback",
     "unknown_start_at_task": "ansible-core tells the error and ends with 0",
 }
 
