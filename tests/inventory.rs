@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use backstay::inventory::{
-    Inventory, InventoryOptions, Limit, Listing, Order, ScriptOutput, ScriptRunner, VariableFiles,
-    graph_text, host_variables, list, list_yaml,
+    Expressions, Inventory, InventoryOptions, Limit, Listing, Order, ScriptOutput, ScriptRunner,
+    VariableFiles, graph_text, host_variables, list, list_yaml,
 };
 use backstay::lookups::World;
 use backstay::template::Engine;
-use backstay::vars::PluginExpressions;
+use backstay::value::Map;
+use backstay::vars::{FactCache, PluginExpressions};
 use backstay::vault::Secrets;
 
 const CASES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cases/inventory");
@@ -202,5 +203,73 @@ fn hosts_and_groups_added_at_run_time_keep_the_rules() {
     assert_eq!(
         error.message,
         "adding group `prod` as child to `web` creates a recursive dependency loop"
+    );
+}
+
+/// Keeps the facts of one host.
+struct Kept;
+
+impl FactCache for Kept {
+    fn load(&self, host: &str) -> Option<Map> {
+        let marker = [("marker".into(), "yes_it_is".into())];
+        (host == "h1").then(|| marker.into_iter().collect())
+    }
+
+    fn store(&self, _: &str, _: &Map) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn forget(&self, _: &str) {}
+}
+
+/// Recorded with the cache `jsonfile` after `set_fact: {marker: yes_it_is, cacheable: true}`.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a test writes its own fixture")]
+fn what_an_earlier_run_found_out_is_read_by_constructed_and_listed() {
+    let directory = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
+    write("a.ini", "[g]\nh1 ansible_connection=local marker=no\nh2\n");
+    write(
+        "b.constructed.yml",
+        "plugin: ansible.builtin.constructed\n\
+         compose:\n  flavour: ansible_facts.marker | default('nothing')\n  other: marker | default('nothing')\n\
+         keyed_groups:\n  - {key: marker, prefix: m}\n\
+         cache: true\ncache_plugin: jsonfile\ncache_timeout: 7200\ncache_connection: kept\ncache_prefix: x\n",
+    );
+    let engine = Engine::new(Arc::new(World::new(directory.path())));
+    let expressions =
+        PluginExpressions::new(engine, Arc::default()).with_facts(Some(Arc::new(Kept)));
+    let expressions: Arc<dyn Expressions + Send> = Arc::new(expressions);
+    let options = InventoryOptions {
+        expressions: Some(Arc::clone(&expressions)),
+        ..InventoryOptions::new(directory.path())
+    };
+    let sources = [".".to_owned()];
+    let (inventory, warnings) = Inventory::load(&sources, &options).unwrap();
+    assert_eq!(warnings, []);
+    let listing = Listing {
+        facts: Some(&*expressions),
+        ..Listing::default()
+    };
+    assert_eq!(
+        graph_text(&inventory, "all", listing, true).unwrap(),
+        "\
+@all:
+  |--@ungrouped:
+  |--@g:
+  |  |--h1
+  |  |  |--{ansible_connection = local}
+  |  |  |--{flavour = nothing}
+  |  |  |--{marker = yes_it_is}
+  |  |  |--{other = yes_it_is}
+  |  |--h2
+  |  |  |--{flavour = nothing}
+  |  |  |--{other = nothing}
+  |--@m_yes_it_is:
+  |  |--h1
+  |  |  |--{ansible_connection = local}
+  |  |  |--{flavour = nothing}
+  |  |  |--{marker = yes_it_is}
+  |  |  |--{other = yes_it_is}"
     );
 }

@@ -26,6 +26,11 @@ pub(super) fn run(
         play: &beside_play,
         extra: Some(&prepared.extra),
         limit: prepared.limit.as_ref(),
+        facts: prepared
+            .inventory_options
+            .expressions
+            .as_deref()
+            .map(|it| it as _),
         secrets: Some(&prepared.secrets),
         export: args.export || prepared.config.is_on("INVENTORY_EXPORT"),
     };

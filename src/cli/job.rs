@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::execution::{self, Ended};
 use super::preparation::{self, Preparation};
 use super::run_options::CommandOptions;
-use super::{fact_cache, listing, setting};
+use super::{listing, setting};
 use crate::config::Config;
 use crate::error::{EXIT_OK, Error, Result};
 use crate::executor::{Fleet, RunOptions};
@@ -87,8 +87,7 @@ impl Job<'_> {
         let constants = constants(prepared, &options, self.tags, &self.playbooks[0]);
         let settings = settings(prepared, &self.files, constants, engine.clone());
         let mut variables = Variables::new(settings, Arc::clone(&prepared.inventory), host_files);
-        let cache = fact_cache::read(&prepared.config, &prepared.surroundings);
-        if let Some(cache) = cache.map_err(|error| vec![error])? {
+        if let Some(cache) = prepared.facts.clone() {
             if prepared.flush_cache {
                 let hosts = prepared.inventory.hosts().map(|host| &*host.name);
                 hosts

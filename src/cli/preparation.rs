@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::arguments::{SourceArgs, VaultPasswordArgs};
-use super::extra_vars;
 use super::files::ControllerFiles;
 use super::programs::Scripts;
 use super::rejection::Accepted;
 use super::secrets::vault_secrets;
+use super::{extra_vars, fact_cache};
 use crate::config::{Config, Surroundings};
 use crate::error::{Error, Result};
 use crate::inventory::{
@@ -18,7 +18,7 @@ use crate::lookups::World;
 use crate::playbook::Vars;
 use crate::redactor::Redactor;
 use crate::template::{Engine, Untrusted};
-use crate::vars::PluginExpressions;
+use crate::vars::{FactCache, PluginExpressions};
 use crate::vault::Secrets;
 use crate::yaml::{DuplicateKeys, ReadOptions};
 
@@ -43,6 +43,8 @@ pub(super) struct Preparation {
     pub(super) yaml: ReadOptions,
     pub(super) sources: Vec<String>,
     pub(super) inventory_options: InventoryOptions,
+    /// What keeps facts beyond the run.
+    pub(super) facts: Option<Arc<dyn FactCache>>,
     pub(super) inventory: Arc<Inventory>,
     pub(super) limit_text: Option<String>,
     pub(super) limit: Option<Limit>,
@@ -71,8 +73,15 @@ impl Preparation {
         let yaml = ReadOptions {
             duplicate_keys: duplicate_keys(&config),
         };
-        let inventory_options =
-            inventory_options(&config, &surroundings, &secrets, &extra, purpose);
+        let facts = fact_cache::read(&config, &surroundings).map_err(one)?;
+        let inventory_options = inventory_options(
+            &config,
+            &surroundings,
+            &secrets,
+            &extra,
+            facts.clone(),
+            purpose,
+        );
         let names = if sources.inventory.is_empty() {
             config.list("DEFAULT_HOST_LIST")
         } else {
@@ -99,6 +108,7 @@ impl Preparation {
             yaml,
             sources: names,
             inventory_options,
+            facts,
             inventory: Arc::new(inventory),
             limit_text,
             limit,
@@ -188,6 +198,7 @@ fn inventory_options(
     surroundings: &Surroundings,
     secrets: &Arc<Secrets>,
     extra: &Arc<Vars>,
+    facts: Option<Arc<dyn FactCache>>,
     purpose: Purpose,
 ) -> InventoryOptions {
     let group_names = match config.text("TRANSFORM_INVALID_GROUP_CHARS").as_deref() {
@@ -207,7 +218,8 @@ fn inventory_options(
         secrets: Arc::clone(secrets),
         ..World::new(directory)
     };
-    let expressions = PluginExpressions::new(Engine::new(Arc::new(world)), Arc::clone(extra));
+    let expressions =
+        PluginExpressions::new(Engine::new(Arc::new(world)), Arc::clone(extra)).with_facts(facts);
     InventoryOptions {
         secrets: Arc::clone(secrets),
         yaml: ReadOptions {

@@ -14,7 +14,7 @@ use crate::node::{Kind, Node};
 use crate::value::Value;
 
 /// The options of the plugin.
-const OPTIONS: [&str; 8] = [
+const OPTIONS: [&str; 13] = [
     "plugin",
     "strict",
     "compose",
@@ -23,6 +23,12 @@ const OPTIONS: [&str; 8] = [
     "use_extra_vars",
     "use_vars_plugins",
     "leading_separator",
+    // Those of every plugin that could keep what it fetches: this one fetches nothing.
+    "cache",
+    "cache_connection",
+    "cache_plugin",
+    "cache_prefix",
+    "cache_timeout",
 ];
 
 /// The options of one entry of `keyed_groups`.
@@ -256,6 +262,7 @@ impl Constructor<'_> {
 
     /// Returns what expressions about a host can read.
     fn variables(&self, host: &str, inventory: &Inventory) -> Result<Arc<Variables>, Error> {
+        let mark = crate::source::Mark::start_of(&crate::source::SourceFile::new("<host>", ""));
         let mut sum = Variables::new();
         let groups = inventory.unreconciled_groups_of(host);
         for group in &groups {
@@ -274,7 +281,6 @@ impl Constructor<'_> {
             let mut names: Vec<Value> = names.filter(|name| name.as_str() != Some("all")).collect();
             names.sort_by_key(Value::to_string);
             let short = host.split('.').next().unwrap_or_default();
-            let mark = crate::source::Mark::start_of(&crate::source::SourceFile::new("<host>", ""));
             for (name, value) in [
                 ("inventory_hostname", Value::from(host)),
                 ("inventory_hostname_short", short.into()),
@@ -285,6 +291,9 @@ impl Constructor<'_> {
         }
         if self.uses_files {
             extend_from_files(&mut sum, Entity::Host, host, inventory)?;
+        }
+        for (name, value) in self.expressions.facts(host) {
+            sum.insert(name.to_string().into(), Node::inert(&value, &mark));
         }
         if self.uses_extra {
             extend(&mut sum, &self.expressions.extra());

@@ -27,7 +27,7 @@ use indexmap::IndexMap;
 use crate::error::Error;
 use crate::node::Node;
 use crate::source::Mark;
-use crate::value::Value;
+use crate::value::{Map, Value};
 use crate::vault::Secrets;
 use crate::yaml::ReadOptions;
 
@@ -72,6 +72,9 @@ pub trait Expressions: Sync {
 
     /// Returns the variables given with `-e`.
     fn extra(&self) -> Arc<Variables>;
+
+    /// Returns what an earlier run found out about a host and kept.
+    fn facts(&self, host: &str) -> Map;
 }
 
 /// What to make of group names that are no variable names (`TRANSFORM_INVALID_GROUP_CHARS`).

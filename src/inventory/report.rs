@@ -8,7 +8,7 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use super::graph::separate;
-use super::{Entity, Group, Host, Inventory, Limit, Order, VariableFiles, Variables};
+use super::{Entity, Expressions, Group, Host, Inventory, Limit, Order, VariableFiles, Variables};
 use crate::error::Error;
 use crate::node::{Kind, Node};
 use crate::source::{Mark, SourceFile};
@@ -24,6 +24,8 @@ pub struct Listing<'a> {
     /// `-e`: variables that win over all others.
     pub extra: Option<&'a Arc<Variables>>,
     pub limit: Option<&'a Limit>,
+    /// What earlier runs found out about hosts and kept: it wins over what the sources say.
+    pub facts: Option<&'a dyn Expressions>,
     /// Opens vaulted variables in `--graph --vars`; the other shapes keep them closed.
     pub secrets: Option<&'a Secrets>,
     /// `--export`: each variable where it is set, rather than each host's sum.
@@ -146,6 +148,11 @@ impl<'a> Lister<'a> {
             .chain(self.listing.play)
         {
             extend(&mut sum, &*files.get(Entity::Host, &host.name)?);
+        }
+        if let Some(kept) = self.listing.facts.filter(|_| !self.listing.export) {
+            for (name, value) in kept.facts(name) {
+                sum.insert(name.to_string().into(), Node::inert(&value, &self.mark));
+            }
         }
         if let Some(extra) = self.listing.extra.filter(|_| !self.listing.export) {
             extend(&mut sum, extra);

@@ -7,18 +7,31 @@ use crate::error::{Error, Result};
 use crate::inventory::{Expressions, Variables};
 use crate::node::Node;
 use crate::template::{Binding, Engine, Scope, TemplateError};
-use crate::value::Value;
+use crate::value::{Map, Value};
+use crate::vars::FactCache;
 
 /// Evaluates for inventory plugins.
 pub struct PluginExpressions {
     engine: Engine,
     extra: Arc<Variables>,
+    facts: Option<Arc<dyn FactCache>>,
 }
 
 impl PluginExpressions {
     /// Makes it with `--extra-vars`, which a plugin may ask for.
     pub fn new(engine: Engine, extra: Arc<Variables>) -> Self {
-        Self { engine, extra }
+        Self {
+            engine,
+            extra,
+            facts: None,
+        }
+    }
+
+    /// Adds what earlier runs found out about hosts.
+    #[must_use]
+    pub fn with_facts(mut self, facts: Option<Arc<dyn FactCache>>) -> Self {
+        self.facts = facts;
+        self
     }
 }
 
@@ -43,6 +56,11 @@ impl Expressions for PluginExpressions {
 
     fn extra(&self) -> Arc<Variables> {
         Arc::clone(&self.extra)
+    }
+
+    fn facts(&self, host: &str) -> Map {
+        let cache = self.facts.as_ref();
+        cache.and_then(|cache| cache.load(host)).unwrap_or_default()
     }
 }
 
