@@ -42,10 +42,9 @@ impl Placing<'_> {
         if !self.args.force && found.is_some() {
             return self.left_alone(machine, &dest);
         }
-        if found.is_none()
-            && let Some(outcome) = without_parent(machine, &dest)?
-        {
-            return Ok(outcome);
+        if found.is_none() && !has_parent(machine, &dest)? {
+            // An earlier task may have been going to make it.
+            return self.changed(machine, source, &dest, None);
         }
         if holds_already(machine, source, &dest, found.as_ref())? {
             return self.unchanged(machine, source, &dest);
@@ -105,13 +104,7 @@ impl Placing<'_> {
         found: Option<&Metadata>,
     ) -> ModuleResult {
         self.check_checksum(machine, source)?;
-        let mut outcome = Outcome::changed().with("dest", dest.display().to_string());
-        if machine.wants_diff() {
-            // A text has no name of its own: the differences are under the destination's.
-            let has_name = self.args._original_basename.is_some();
-            let header = self.args._source.as_deref().filter(|_| has_name);
-            outcome = outcome.diff(difference::of(machine, source, dest, found, header)?);
-        }
+        let mut outcome = self.changed(machine, source, dest, found)?;
         if let Some(found) = found
             && self.args.backup
             && !(found.is_link() && machine.metadata(dest)?.is_none())
@@ -128,6 +121,24 @@ impl Placing<'_> {
                 .with("checksum", sha1(machine, source, dest)?);
         }
         Ok(outcome.with_all(path_info(machine, dest)?))
+    }
+
+    /// Says what would change, with the difference where one is asked for.
+    fn changed(
+        &self,
+        machine: &mut Machine,
+        source: &Source,
+        dest: &Path,
+        found: Option<&Metadata>,
+    ) -> ModuleResult {
+        let outcome = Outcome::changed().with("dest", dest.display().to_string());
+        if !machine.wants_diff() {
+            return Ok(outcome);
+        }
+        // A text has no name of its own: the differences are under the destination's.
+        let has_name = self.args._original_basename.is_some();
+        let header = self.args._source.as_deref().filter(|_| has_name);
+        Ok(outcome.diff(difference::of(machine, source, dest, found, header)?))
     }
 
     /// Writes the new file, which has its owner and mode before anybody can open it.
@@ -212,16 +223,12 @@ impl Placing<'_> {
     }
 }
 
-/// Fails when there is no directory for the file; in check mode an earlier task may have been
-/// going to make it.
-fn without_parent(machine: &mut Machine, dest: &Path) -> Result<Option<Outcome>, Failure> {
+/// Tells whether there is a directory for the file; without check mode there must be one.
+fn has_parent(machine: &mut Machine, dest: &Path) -> Result<bool, Failure> {
     let parent = dest.parent().unwrap_or(Path::new("/"));
-    if machine.is_dir(parent)? {
-        return Ok(None);
-    }
-    if machine.is_check() {
-        let outcome = Outcome::changed().with("dest", dest.display().to_string());
-        return Ok(Some(outcome));
+    let found = machine.is_dir(parent)?;
+    if found || machine.is_check() {
+        return Ok(found);
     }
     let msg = format!("Destination directory {} does not exist", parent.display());
     Err(Failure::new(msg))

@@ -3,8 +3,9 @@
 use std::io::{self, Read};
 use std::sync::{Arc, Mutex};
 
-use super::super::testing::Target;
+use super::super::testing::{Target, predicting};
 use crate::machine::{Algorithm, ContentId, ContentSource};
+use crate::value::Value;
 
 /// A controller with some texts; notes which were sent.
 #[derive(Clone)]
@@ -184,6 +185,25 @@ fn what_is_refused_changes_nothing() {
         "Copied file does not match the expected checksum. Transfer failed."
     );
     assert_eq!(target.read("f"), "old");
+}
+
+#[test]
+fn check_mode_shows_the_content_also_where_the_directory_is_still_to_be_made() {
+    let target = Target::new().file("new", "text\n");
+    let path = |name: &str| Value::from(target.path(name).display().to_string());
+    let options = Value::map([
+        ("src", path("new")),
+        ("remote_src", true.into()),
+        ("dest", path("none/f")),
+    ]);
+    let module = super::super::find("copy").unwrap();
+    let outcome = (module.run)(&mut predicting(), options.as_map().unwrap()).unwrap();
+    let result = outcome.into_result();
+    assert_eq!(result.get("changed"), Some(&Value::Bool(true)));
+    let diff = result.get("diff").unwrap();
+    let diff = diff.as_list().map_or(diff, |list| &list[0]);
+    assert_eq!(diff.get("before"), Some(&"".into()));
+    assert_eq!(diff.get("after"), Some(&"text\n".into()));
 }
 
 #[test]
