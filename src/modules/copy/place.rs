@@ -10,7 +10,7 @@ use crate::machine::{
     Algorithm, Content, FileKind, Follow, Machine, MachineError, Metadata, NewFile, Reason,
     symbolic_mode,
 };
-use crate::value::Map;
+use crate::value::{Map, Value};
 
 use super::super::edit::check_validate;
 use super::super::path_info::path_info;
@@ -39,17 +39,57 @@ impl Placing<'_> {
     pub(super) fn run(&self, machine: &mut Machine, source: &Source, dest: &Path) -> ModuleResult {
         let dest = self.through_link(machine, dest)?;
         let found = machine.symlink_metadata(&dest)?;
+        match self.settle(machine, source, &dest, found.as_ref()) {
+            Err(failure) if !self.args.remote_src => {
+                Err(self.with_intent(machine, source, &dest, found.as_ref(), failure))
+            }
+            settled => settled,
+        }
+    }
+
+    fn settle(
+        &self,
+        machine: &mut Machine,
+        source: &Source,
+        dest: &Path,
+        found: Option<&Metadata>,
+    ) -> ModuleResult {
         if !self.args.force && found.is_some() {
-            return self.left_alone(machine, &dest);
+            return self.left_alone(machine, dest);
         }
-        if found.is_none() && !has_parent(machine, &dest)? {
+        if found.is_none() && !has_parent(machine, dest)? {
             // An earlier task may have been going to make it.
-            return self.changed(machine, source, &dest, None);
+            return self.changed(machine, source, dest, None);
         }
-        if holds_already(machine, source, &dest, found.as_ref())? {
-            return self.unchanged(machine, source, &dest);
+        if holds_already(machine, source, dest, found)? {
+            return self.unchanged(machine, source, dest);
         }
-        self.replace(machine, source, &dest, found.as_ref())
+        self.replace(machine, source, dest, found)
+    }
+
+    /// Adds what would have been written to the reason why it was not.
+    fn with_intent(
+        &self,
+        machine: &mut Machine,
+        source: &Source,
+        dest: &Path,
+        found: Option<&Metadata>,
+        failure: Failure,
+    ) -> Failure {
+        if failure.data.contains_key("checksum") {
+            return failure;
+        }
+        let sum = match &source.sha1 {
+            Some(sum) => Ok(sum.clone()),
+            None => machine.content_digest(&source.content, Algorithm::Sha1),
+        };
+        // Where even that cannot be told, the failure says why.
+        let Ok(sum) = sum else { return failure };
+        let failure = failure.with("checksum", sum);
+        match self.changed(machine, source, dest, found) {
+            Ok(intent) if !intent.diff.is_empty() => failure.with("diff", Value::list(intent.diff)),
+            _ => failure,
+        }
     }
 
     fn through_link(&self, machine: &mut Machine, dest: &Path) -> Result<PathBuf, Failure> {
@@ -84,7 +124,8 @@ impl Placing<'_> {
         } else {
             outcome.with("path", text.clone())
         };
-        if machine.wants_diff() && change.changed {
+        // A file of the controller is looked at as `file` does it.
+        if machine.wants_diff() && (change.changed || !self.args.remote_src) {
             let half = |values: Map| {
                 let mut half = Map::new();
                 half.insert("path".into(), text.clone().into());
@@ -114,7 +155,7 @@ impl Placing<'_> {
         }
         self.write(machine, source, dest, found)?;
         machine.apply_file_attributes(dest, self.attributes, Follow::No)?;
-        if !machine.is_check() {
+        if !machine.is_check() || self.args.remote_src {
             outcome = outcome
                 .with_all(self.shown_src())
                 .with("md5sum", md5(machine, source, dest)?)

@@ -285,3 +285,28 @@ fn a_tree_of_the_target_is_merged_into_another() {
     assert_eq!(brief(&target, contents), "changed=True");
     assert_eq!(target.read("u/a"), "one");
 }
+
+#[test]
+fn a_text_that_is_refused_is_told_with_its_checksum_and_difference() {
+    let target = Target::new().diff().contents(Controller::new(&["bad"]));
+    let options = format!(
+        r#"{{"_content": {}, "dest": "$ROOT/none/f"}}"#,
+        offer("bad")
+    );
+    assert_eq!(
+        target.run("copy", &options),
+        r#"{"failed":true,"changed":false,"msg":"Destination directory $ROOT/none does not exist","checksum":"1902e3d6fc4e78a0bcc50ba12b882769afbf4a8c","diff":[{"before":"","after_header":"$ROOT/none/f","after":"bad"}]}"#
+    );
+}
+
+#[test]
+fn a_text_that_is_there_already_has_the_difference_of_a_file_that_is_right() {
+    let target = Target::new().diff().contents(Controller::new(&["text"]));
+    let options = format!(r#"{{"_content": {}, "dest": "$ROOT/f"}}"#, offer("text"));
+    target.run("copy", &options);
+    let again = target.run("copy", &options);
+    assert!(
+        again.ends_with(r#""diff":{"before":{"path":"$ROOT/f"},"after":{"path":"$ROOT/f"}}}"#),
+        "{again}"
+    );
+}

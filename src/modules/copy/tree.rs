@@ -31,7 +31,9 @@ impl Copy<'_> {
                 }
             };
             all.changed |= outcome.changed;
-            all.diff.extend(outcome.diff.iter().cloned());
+            if outcome.changed {
+                all.diff.extend(outcome.diff.iter().cloned());
+            }
             if kind == Some("file") {
                 n_files += 1;
                 only_file = Some(outcome);
