@@ -77,7 +77,6 @@ crate::arguments! {
         auto_install_module_deps: bool { default: "yes" },
     }
     mutually_exclusive [["deb", "package", "upgrade"]]
-    required_one_of [["autoremove", "deb", "package", "update_cache", "upgrade"]]
 }
 
 /// Brings the packages into the wanted state.
@@ -99,11 +98,21 @@ pub(crate) fn run(machine: &mut Machine, args: AptArgs) -> ModuleResult {
     }
     let cache = refresh(machine, &args)?;
     let wants_cache = args.update_cache == Some(true) || args.cache_valid_time > 0;
-    let outcome = if wants_cache && !has_more_work {
+    let only_cache = wants_cache && !has_more_work;
+    let outcome = if only_cache {
         Outcome::unchanged().with_changed(cache.updated)
     } else {
         work(machine, &args, &packages)?
     };
+    // Only where packages are installed by name a result tells of the cache too.
+    let installs = args.deb.is_none()
+        && args.upgrade == "no"
+        && args.state != "absent"
+        && !packages.is_empty()
+        && packages.iter().all(|package| package != "*");
+    if !only_cache && !installs {
+        return Ok(outcome);
+    }
     Ok(outcome
         .with("cache_updated", cache.updated)
         .with("cache_update_time", cache.time))
@@ -218,9 +227,9 @@ fn install_file(machine: &mut Machine, args: &AptArgs, deb: &Path) -> ModuleResu
         machine.expand(deb)
     };
     if !machine.exists(&path)? {
+        let shown = path.display();
         return Err(Failure::new(format!(
-            "the package file `{}` does not exist",
-            path.display()
+            "Unable to install package: E:Could not open file {shown} - open (2: No such file or directory)"
         )));
     }
     let fields = plan::fields_of_file(machine, &path)?;
@@ -421,6 +430,20 @@ exit 0
         let outcome = call(&programs, r#"{"name":["jq","awk","mawk=1.*"]}"#).unwrap();
         assert!(!outcome.changed);
         assert_eq!(changing_calls(&programs), Vec::<String>::new());
+    }
+
+    #[test]
+    fn only_an_installation_tells_of_the_cache() {
+        let programs = tools();
+        for (json, tells) in [
+            (r#"{"name":"jq"}"#, true),
+            (r#"{"name":"jq","state":"absent"}"#, false),
+            (r#"{"autoclean":true}"#, false),
+            (r#"{"upgrade":"dist"}"#, false),
+        ] {
+            let outcome = call(&programs, json).unwrap();
+            assert_eq!(outcome.data.contains_key("cache_updated"), tells, "{json}");
+        }
     }
 
     #[test]

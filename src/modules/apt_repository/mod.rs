@@ -95,6 +95,9 @@ pub(crate) fn run(machine: &mut Machine, args: AptRepositoryArgs) -> ModuleResul
             let diff = Diff::new(old.unwrap_or_default(), new.unwrap_or_default());
             outcome = outcome.diff(diff.headers(headers.0, headers.1));
         }
+        if outcome.diff.is_empty() {
+            outcome = outcome.with("diff", Value::list(Vec::<Value>::new()));
+        }
     }
     if before != after {
         save(machine, &args, &before, &after)?;
@@ -300,7 +303,12 @@ mod tests {
             serde_json::to_string(&Value::from(outcome.into_result())).unwrap(),
             r#"{"changed":true,"repo":"deb [signed-by=/k]  http://x.example.org/a b c","sources_added":["/etc/apt/sources.list.d/backstay-x.list"],"sources_removed":[],"state":"present","diff":[{"before":"","after":"deb [signed-by=/k] http://x.example.org/a b c\n","before_header":"/dev/null","after_header":"/etc/apt/sources.list.d/backstay-x.list"}]}"#
         );
-        assert!(!call(&mut machine, options).unwrap().changed);
+        let again = call(&mut machine, options).unwrap();
+        assert!(!again.changed);
+        assert_eq!(
+            again.data.get("diff").map(Value::to_string).as_deref(),
+            Some("[]")
+        );
         let options =
             r#"{"repo": "deb [signed-by=/k] http://x.example.org/a b c", "state": "absent"}"#;
         let outcome = call(&mut machine, options).unwrap();
