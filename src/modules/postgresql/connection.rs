@@ -23,6 +23,16 @@ pub(super) struct Login {
     pub(super) role: Option<String>,
 }
 
+/// Returns where the server is: a socket counts more than this very host by name.
+pub(super) fn host(host: Option<&str>, socket: Option<&str>) -> Option<String> {
+    let host = host.filter(|host| !host.is_empty());
+    let socket = socket.filter(|socket| !socket.is_empty());
+    match (host, socket) {
+        (None | Some("localhost"), Some(socket)) => Some(socket.to_owned()),
+        _ => host.map(str::to_owned),
+    }
+}
+
 /// The server, as one task talks to it.
 pub(super) struct Server<'m> {
     pub(super) machine: &'m mut Machine,
@@ -284,6 +294,16 @@ pub(super) fn comment_on(what: &str, name: &str, comment: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_socket_counts_more_than_localhost_and_less_than_another_host() {
+        let socket = Some("/run/pg");
+        assert_eq!(host(Some("localhost"), socket).as_deref(), socket);
+        assert_eq!(host(None, socket).as_deref(), socket);
+        assert_eq!(host(Some("db"), socket).as_deref(), Some("db"));
+        assert_eq!(host(Some("localhost"), None).as_deref(), Some("localhost"));
+        assert_eq!(host(Some(""), None), None);
+    }
 
     #[test]
     fn names_and_texts_cannot_leave_their_quotes() {

@@ -72,7 +72,10 @@ macro_rules! postgresql_arguments {
                     database: database.to_owned(),
                     user: self.login_user.clone(),
                     password: self.login_password.clone(),
-                    host: self.login_host.clone().or(self.login_unix_socket.clone()),
+                    host: super::connection::host(
+                        self.login_host.as_deref(),
+                        self.login_unix_socket.as_deref(),
+                    ),
                     port: self.login_port,
                     ssl_mode: self.ssl_mode.clone(),
                     ca_cert: self.ca_cert.clone(),
