@@ -314,10 +314,14 @@ impl Task<'_> {
         }
         let source = download.file.path().to_owned();
         let sha1 = machine.digest(&source, Algorithm::Sha1)?;
-        let old = self.old_digest(machine)?;
-        let outcome = Outcome::unchanged()
+        let found = Outcome::unchanged()
             .with("src", source.display().to_string())
             .with("checksum_src", sha1.as_str())
+            .with("checksum_dest", Value::Null);
+        let old = self
+            .old_digest(machine)
+            .map_err(|failure| failure.with_all(found.data.clone()))?;
+        let outcome = found
             .with("checksum_dest", old.clone())
             .msg(download.msg.as_str());
         let differs = old.as_deref() != Some(&*sha1);
@@ -327,14 +331,13 @@ impl Task<'_> {
         if let Some(checksum) = checksum {
             let actual = machine.digest(&source, checksum.algorithm)?;
             if actual != checksum.digest {
-                return Err(self.failed(
-                    machine,
-                    format!(
-                        "The checksum for {} did not match {}; it was {actual}.",
-                        source.display(),
-                        checksum.digest
-                    ),
-                ));
+                let msg = format!(
+                    "The checksum for {} did not match {}; it was {actual}.",
+                    source.display(),
+                    checksum.digest
+                );
+                let failure = self.failed(machine, msg.clone());
+                return Err(failure.with_all(outcome.msg(msg).data));
             }
         }
         let mut backup = None;
@@ -503,6 +506,11 @@ mod tests {
         let listed = r#"{"url": "http://$SERVER/a.txt", "dest": "$ROOT/d/b", "checksum": "sha256:http://$SERVER/SUMS"}"#;
         assert_eq!(brief(&target, &server, listed), "changed=True");
         let wrong = r#"{"url": "http://$SERVER/a.txt", "dest": "$ROOT/d/c", "checksum": "md5:00"}"#;
+        let failed = target.result("get_url", &wrong.replace("$SERVER", &server.address));
+        assert_eq!(
+            failed.get("checksum_src").map(Value::to_string).as_deref(),
+            Some("a17c9aaa61e80a1bf71d0d850af4e5baa9800bbd")
+        );
         let msg = brief(&target, &server, wrong);
         assert!(
             msg.ends_with(" did not match 00; it was 8d777f385d3dfec8815d20f7496026dc."),

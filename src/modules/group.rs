@@ -148,7 +148,7 @@ fn act(machine: &mut Machine, argv: Vec<String>, undo: Vec<String>) -> Result<()
     match machine.execute(&Command::new(&argv), effect)?.output() {
         Some(output) if !output.success() => {
             let name = argv.last().cloned().unwrap_or_default();
-            Err(Failure::new(output.stderr_text().trim_end()).with("name", name))
+            Err(Failure::new(output.stderr_text()).with("name", name))
         }
         _ => Ok(()),
     }
@@ -210,7 +210,7 @@ mod tests {
     #[test]
     fn a_refused_removal_says_why() {
         let failure = call(&tools(), r#"{"name":"root","state":"absent"}"#).unwrap_err();
-        assert_eq!(failure.msg, "busy");
+        assert_eq!(failure.msg, "busy\n");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::machine::{Command, Effect, Machine, Output};
 use crate::transaction::journal::UndoStep;
 use crate::value::Value;
 
+use super::command::quote;
 use super::tool;
 use super::{Failure, ModuleResult, Outcome};
 
@@ -264,7 +265,7 @@ impl Svn<'_> {
     fn act(&mut self, words: &[String], effect: Effect) -> Result<String, Failure> {
         let command = self.command(words)?;
         let output = self.machine.execute(&command, effect)?.output();
-        tool::check(output.as_ref(), Output::stderr_text)?;
+        check(output.as_ref(), &command)?;
         Ok(output
             .map(|output| output.stdout_text())
             .unwrap_or_default())
@@ -277,8 +278,10 @@ impl Svn<'_> {
     }
 
     fn answer(&mut self, words: &[&str]) -> Result<String, Failure> {
-        let output = self.ask(words)?;
-        tool::check(Some(&output), Output::stderr_text)?;
+        let words: Vec<_> = words.iter().map(|word| (*word).to_owned()).collect();
+        let command = self.command(&words)?;
+        let output = self.machine.query(&command)?;
+        check(Some(&output), &command)?;
         Ok(output.stdout_text())
     }
 
@@ -380,6 +383,13 @@ fn is_touched(line: &str) -> bool {
         && letters.next().is_some_and(char::is_whitespace)
 }
 
+/// Refuses what a program could not do, and shows what was run.
+fn check(output: Option<&Output>, command: &Command) -> Result<(), Failure> {
+    let words = command.words();
+    let shown: Vec<_> = words.iter().map(|word| quote(word)).collect();
+    tool::check(output, tool::complaint).map_err(|failure| failure.with("cmd", shown.join(" ")))
+}
+
 #[cfg(test)]
 mod tests {
     use crate::modules::fake::Programs;
@@ -476,5 +486,15 @@ exit 0
         let options = r#"{"repo": "file:///repo", "dest": "$BIN/copy", "username": "u", "password": "geheim"}"#;
         programs.run("subversion", options);
         assert!(programs.calls().iter().all(|call| !call.contains("geheim")));
+    }
+
+    #[test]
+    fn a_repository_that_is_not_there_is_told_in_the_words_of_svn_with_what_was_run() {
+        let programs = Programs::new([("svn", "echo 'svn: E170013: no' >&2; exit 1")]);
+        let options = r#"{"repo": "file:///a b", "dest": "$BIN/copy"}"#;
+        assert_eq!(
+            programs.run("subversion", options),
+            r#"{"failed":true,"changed":false,"msg":"svn: E170013: no","rc":1,"stdout":"","stderr":"svn: E170013: no\n","cmd":"$BIN/svn --non-interactive --no-auth-cache --trust-server-cert checkout -r HEAD 'file:///a b' $BIN/copy","stdout_lines":[],"stderr_lines":["svn: E170013: no"]}"#
+        );
     }
 }

@@ -39,7 +39,7 @@ pub(crate) fn run(machine: &mut Machine, args: SysvinitArgs) -> ModuleResult {
     let script = format!("/etc/init.d/{}", args.name);
     if !machine.exists(Path::new(&script))? {
         return Err(Failure::new(format!(
-            "Could not find the requested service {}: host",
+            "Could not find the requested service {}: ",
             args.name
         )));
     }
@@ -324,7 +324,7 @@ mod tests {
                 "sysvinit",
                 r#"{"name": "backstay-none", "state": "started"}"#
             ),
-            r#"{"failed":true,"changed":false,"msg":"Could not find the requested service backstay-none: host"}"#
+            r#"{"failed":true,"changed":false,"msg":"Could not find the requested service backstay-none: "}"#
         );
         assert!(
             programs

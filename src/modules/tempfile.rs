@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::machine::{Content, Machine, NewFile};
 
 use super::foresight::skipped_in_check_mode;
+use super::os_error::errno_reason;
 use super::path_info::path_info;
 use super::{Failure, ModuleResult, Outcome};
 
@@ -40,15 +41,19 @@ pub(crate) fn run(machine: &mut Machine, args: TempfileArgs) -> ModuleResult {
         None => PathBuf::from(machine.variable("TMPDIR").unwrap_or_else(|| "/tmp".into())),
     };
     let path = fresh_path(machine, &directory, &args)?;
-    if args.state == "file" {
+    let made = if args.state == "file" {
         let new = NewFile {
             mode: Some(0o600),
             ..NewFile::default()
         };
-        machine.write(&path, Content::Bytes(Vec::new()), &new)?;
+        machine.write(&path, Content::Bytes(Vec::new()), &new)
     } else {
-        machine.create_dir(&path, 0o700)?;
-    }
+        machine.create_dir(&path, 0o700)
+    };
+    made.map_err(|error| match error.errno() {
+        Some(errno) => Failure::new(format!("{}: '{}'", errno_reason(errno), path.display())),
+        None => error.into(),
+    })?;
     let info = path_info(machine, &path)?;
     Ok(Outcome::changed()
         .with("path", path.display().to_string())
@@ -95,6 +100,17 @@ mod tests {
             assert_eq!(result.get("mode"), Some(&mode.into()));
             assert_eq!(result.get("state"), Some(&state.into()));
         }
+    }
+
+    #[test]
+    fn a_directory_that_is_not_there_is_told_in_pythons_words() {
+        let options = r#"{"path": "$ROOT/none", "prefix": "a."}"#;
+        let msg = Target::new().result("tempfile", options);
+        let msg = msg.get("msg").unwrap().to_string();
+        assert!(
+            msg.starts_with("[Errno 2] No such file or directory: '/") && msg.contains("/none/a."),
+            "{msg}"
+        );
     }
 
     #[test]

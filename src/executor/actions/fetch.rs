@@ -137,7 +137,6 @@ fn stat_args(path: &str) -> Map {
 fn missing(args: &FetchArgs) -> Answer {
     let mut answer = Answer::new([
         ("changed", false.into()),
-        ("file", args.src.as_str().into()),
         (
             "msg",
             "the remote file does not exist, not transferring, ignored".into(),
@@ -146,6 +145,8 @@ fn missing(args: &FetchArgs) -> Answer {
     if args.fail_on_missing {
         answer.set("failed", true);
         answer.failed = true;
+    } else {
+        answer.set("file", args.src.as_str());
     }
     answer
 }
