@@ -443,6 +443,8 @@ exit 0
         ] {
             let outcome = call(&programs, json).unwrap();
             assert_eq!(outcome.data.contains_key("cache_updated"), tells, "{json}");
+            let has_msg = outcome.data.contains_key("msg");
+            assert_eq!(has_msg, json.contains("upgrade"), "{json}");
         }
     }
 

@@ -111,11 +111,18 @@ impl<'a> AptGet<'a> {
         let done = self.machine.execute(&quiet(Command::new(&argv)), effect)?;
         let output = succeeded(&argv, done.output().unwrap_or(simulated.output))?;
         let changed = verb == "clean" || text.contains("Del ");
-        Ok(Outcome::unchanged()
+        let text = output.stdout_text();
+        let outcome = Outcome::unchanged()
             .with_changed(changed)
-            .msg(output.stdout_text())
-            .with("stdout", output.stdout_text())
-            .with("stderr", output.stderr_text()))
+            .with("stdout", text.as_str())
+            .with("stderr", output.stderr_text());
+        Ok(if verb == "clean" {
+            outcome.msg(text)
+        } else if self.machine.wants_diff() {
+            outcome.only_diff(diff_of(&text))
+        } else {
+            outcome
+        })
     }
 
     /// Marks packages as wanted for themselves, so that autoremove spares them.

@@ -85,7 +85,8 @@ fn keygen(work: &mut Work<'_>, private: &Path) -> Result<(), Failure> {
         ],
     );
     let Some(passphrase) = work.args.ssh_key_passphrase.clone() else {
-        return work.act(&command.arg("-N").arg(""), effect);
+        work.act_silently(&command.arg("-N").arg(""), effect)?;
+        return Ok(());
     };
     // ssh-keygen asks a program, which reads a private file: the passphrase is in no command line
     // and no environment.
@@ -111,7 +112,8 @@ fn keygen(work: &mut Work<'_>, private: &Path) -> Result<(), Failure> {
         .env("SSH_ASKPASS", &program)
         .env("SSH_ASKPASS_REQUIRE", "force")
         .env("DISPLAY", ":0");
-    work.act(&command, effect)
+    work.act_silently(&command, effect)?;
+    Ok(())
 }
 
 fn own(work: &mut Work<'_>, files: &[&Path], user: &User) -> Result<(), Failure> {
