@@ -59,6 +59,8 @@ def compare(trial, blocks):
         list(pool.map(lambda share: furnish(trial.lab, share[1], blocks), shares))
         found, *wanted = pool.map(lambda share: outcome(trial, address, *share), shares)
     wanted = {**wanted[0], **wanted[1]}
+    if trial.engine is trial.oracle:
+        blocks = [{**block, "differs": {}} for block in blocks]
     complaints = [line for block in blocks for line in differences(block, wanted[block["module"]], found[block["module"]])]
     assert not complaints, "\n".join(complaints)
 
