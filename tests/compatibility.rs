@@ -70,6 +70,11 @@ const DIFFERS: &[(&str, &str, &str)] = &[
         "means `ssh`: the client is built in",
     ),
     ("filter", "pprint", "prints on one line, as `repr` does"),
+    (
+        "module",
+        "user",
+        "`generate_ssh_key` refuses a directory of keys that is a link of the account's own making",
+    ),
 ];
 
 /// Why what is not here is not: kind, name, why.

@@ -73,7 +73,7 @@ impl Machine {
                 .set_attributes(path, wanted)
                 .map_err(failed);
         }
-        let place = Place::of(path).map_err(failed)?;
+        let place = self.place(path).map_err(failed)?;
         let found = place.metadata().map_err(failed)?;
         let found = found.ok_or_else(|| failed(rustix::io::Errno::NOENT.into()))?;
         let change = difference(&found, wanted);
@@ -224,7 +224,9 @@ impl Machine {
             change.changed = true;
             return Ok(());
         }
-        let Some(before) = flags::read(path).map_err(failed)? else {
+        let place = self.place(path).map_err(failed)?;
+        let held = place.handle_path();
+        let Some(before) = flags::read(&held).map_err(failed)? else {
             return Err(MachineError::said(
                 "change flags of",
                 path.display(),
@@ -247,7 +249,7 @@ impl Machine {
                 ..OldAttributes::default()
             };
             self.record_attributes_of(path, flags(before), flags(wanted))?;
-            flags::write(path, wanted).map_err(failed)?;
+            flags::write(&held, wanted).map_err(failed)?;
         }
         change.note("attributes", before.letters(), spelled(asked));
         Ok(())
@@ -292,7 +294,7 @@ impl Machine {
         after: OldAttributes,
     ) -> Result<()> {
         let failed = |error: io::Error| MachineError::io("change attributes of", path, error);
-        let place = Place::of(path).map_err(failed)?;
+        let place = self.place(path).map_err(failed)?;
         let found = place.metadata().map_err(failed)?;
         let found = found.ok_or_else(|| failed(rustix::io::Errno::NOENT.into()))?;
         self.record_attributes(&place, &found, before, after)

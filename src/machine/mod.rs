@@ -32,7 +32,11 @@ pub mod undo;
 mod words;
 mod write;
 
+use std::path::{Path, PathBuf};
+
 use crate::transaction::journal::{UndoLog, UndoRecord, Untracked};
+
+use place::Place;
 
 pub use accounts::{Group, User};
 pub use attributes::{AttributeChange, Attributes};
@@ -66,7 +70,7 @@ pub struct MachineOptions {
     /// Ends the task from outside.
     pub cancellation: Cancellation,
     /// A private directory for temporary files in which programs may run.
-    pub scratch: Option<std::path::PathBuf>,
+    pub scratch: Option<PathBuf>,
     /// The task wants diffs; modules skip the work otherwise.
     pub diff: bool,
     /// Changes are only predicted: nothing is changed, later questions see the prediction.
@@ -95,13 +99,19 @@ impl Default for MachineOptions {
 pub struct Machine {
     options: MachineOptions,
     umask: u32,
+    /// Below it no link is followed, whoever puts it there.
+    unlinked: Option<PathBuf>,
 }
 
 impl Machine {
     /// Opens the machine for one task.
     pub fn new(options: MachineOptions) -> Self {
         let umask = options.umask.unwrap_or_else(permissions::process_umask);
-        Self { options, umask }
+        Self {
+            options,
+            umask,
+            unlinked: None,
+        }
     }
 
     /// Tells whether the task wants diffs.
@@ -136,6 +146,23 @@ impl Machine {
     pub fn sleep(&self, time: std::time::Duration) -> Result<()> {
         self.options.cancellation.wait(time);
         self.check_cancelled()
+    }
+
+    /// Works where somebody else may write: what is changed or read meanwhile by a path through
+    /// `base` is reached without following a link below it, or refused.
+    pub fn below<T>(&mut self, base: &Path, work: impl FnOnce(&mut Self) -> T) -> T {
+        let outer = self.unlinked.replace(base.to_owned());
+        let done = work(self);
+        self.unlinked = outer;
+        done
+    }
+
+    /// Opens the directory of a path.
+    fn place(&self, path: &Path) -> std::io::Result<Place> {
+        match &self.unlinked {
+            Some(base) => Place::below(base, path),
+            None => Place::of(path),
+        }
     }
 
     /// Returns the predicted state, in check mode.

@@ -42,6 +42,19 @@ impl Place {
         })
     }
 
+    /// Like `of`, but refuses each directory below `base` whose name is a link.
+    pub(super) fn below(base: &Path, path: &Path) -> io::Result<Self> {
+        let mut names = match path.strip_prefix(base) {
+            Ok(names) => names.components(),
+            Err(_) => return Self::of(path),
+        };
+        let Some(first) = names.next() else {
+            return Self::of(path);
+        };
+        let first = Self::of(&base.join(first))?;
+        names.try_fold(first, |place, name| place.inside(name.as_os_str()))
+    }
+
     /// Makes the place of `/`, `..` and the like, which have no name of their own.
     fn of_directory(path: &Path) -> io::Result<Self> {
         let directory = open_directory(CWD, path)?;

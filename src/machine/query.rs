@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::place::{self, Place};
+use super::place;
 use super::prediction::Source;
 use super::{
     Algorithm, Command, Content, DirEntry, Machine, MachineError, Metadata, Output, Result,
@@ -56,8 +56,11 @@ impl Machine {
         };
         match source {
             Source::Real(path) => {
-                let file = std::fs::File::open(path).map_err(failed)?;
-                Ok(Box::new(file))
+                let file = match self.unlinked {
+                    Some(_) => self.place(&path).and_then(|place| place.open()),
+                    None => std::fs::File::open(path),
+                };
+                Ok(Box::new(file.map_err(failed)?))
             }
             Source::Bytes(bytes) => Ok(Box::new(io::Cursor::new(bytes))),
             Source::Remote(id) => self.options.contents.open(&id).map_err(failed),
@@ -93,7 +96,7 @@ impl Machine {
     pub fn read_link(&self, path: &Path) -> Result<PathBuf> {
         match self.predicted() {
             Some(prediction) => prediction.lock().read_link(path),
-            None => Place::of(path).and_then(|place| place.read_link()),
+            None => self.place(path).and_then(|place| place.read_link()),
         }
         .map_err(|error| MachineError::io("read link", path, error))
     }

@@ -142,6 +142,56 @@ fn a_refused_file_does_not_take_the_place() {
     assert_eq!(world.names(), ["a"]);
 }
 
+/// Gives a content and, while it is read, looks at what has a name in a directory.
+struct Watching {
+    directory: PathBuf,
+    modes: std::sync::Arc<std::sync::Mutex<Vec<u32>>>,
+}
+
+impl ContentSource for Watching {
+    fn open(&mut self, _id: &ContentId) -> std::io::Result<Box<dyn std::io::Read + Send + '_>> {
+        for entry in std::fs::read_dir(&self.directory)? {
+            let mode = entry?.metadata()?.mode() & 0o7777;
+            self.modes.lock().unwrap().push(mode);
+        }
+        Ok(Box::new(&b"secret"[..]))
+    }
+}
+
+#[test]
+fn nobody_else_can_read_a_file_while_it_is_written() {
+    let mut world = world();
+    let modes = std::sync::Arc::<std::sync::Mutex<Vec<u32>>>::default();
+    world.machine.options.contents = Box::new(Watching {
+        directory: world.root.clone(),
+        modes: std::sync::Arc::clone(&modes),
+    });
+    let id = ContentId {
+        sha256: Algorithm::Sha256.of(b"secret"),
+        size: 6,
+    };
+    let new = NewFile {
+        mode: Some(0o644),
+        ..NewFile::default()
+    };
+    let path = world.path("a");
+    for validate in [None, Some("test -s %s")] {
+        let content = Content::Remote(id.clone());
+        world
+            .machine
+            .write_validated(&path, content, validate, &new)
+            .unwrap();
+        assert_eq!(path.metadata().unwrap().mode() & 0o7777, 0o644);
+        world.machine.remove(&path).unwrap();
+    }
+    // One that is validated has a name before it is finished; as a rule no other has.
+    let modes = modes.lock().unwrap();
+    assert!(
+        !modes.is_empty() && modes.iter().all(|mode| *mode == 0o600),
+        "{modes:?}"
+    );
+}
+
 #[test]
 fn content_that_arrives_wrong_does_not_take_the_place() {
     struct Wrong;

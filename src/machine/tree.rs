@@ -20,7 +20,7 @@ impl Machine {
             let made = prediction.lock().create_dir(path, mode & !self.umask);
             return made.map_err(failed);
         }
-        let place = Place::of(path).map_err(failed)?;
+        let place = self.place(path).map_err(failed)?;
         if place.metadata().map_err(failed)?.is_some() {
             return Err(failed(Errno::EXIST.into()));
         }
@@ -51,7 +51,7 @@ impl Machine {
         if let Some(prediction) = self.predicted() {
             return prediction.lock().remove(path).map_err(failed);
         }
-        let place = match Place::of(path) {
+        let place = match self.place(path) {
             Ok(place) => place,
             Err(error) if is_missing(&error) => return Ok(false),
             Err(error) => return Err(failed(error)),
@@ -81,7 +81,7 @@ impl Machine {
             prediction.lock().remove(path).map_err(failed)?;
             return Ok(());
         }
-        let place = Place::of(path).map_err(failed)?;
+        let place = self.place(path).map_err(failed)?;
         let taken = self.take_away(&place, &metadata)?;
         if !taken {
             place.remove_empty_directory().map_err(failed)?;
@@ -107,7 +107,7 @@ impl Machine {
         if let Some(prediction) = self.predicted() {
             return prediction.lock().hard_link(source, path).map_err(failed);
         }
-        let source = Place::of(source).map_err(failed)?;
+        let source = self.place(source).map_err(failed)?;
         let found = source.metadata().map_err(failed)?;
         let found = found.ok_or_else(|| failed(Errno::NOENT.into()))?;
         let after = After::HardLink { id: found.id() };
@@ -142,8 +142,8 @@ impl Machine {
         if let Some(prediction) = self.predicted() {
             return prediction.lock().rename(from, to).map_err(failed);
         }
-        let source = Place::of(from).map_err(failed)?;
-        let target = Place::of(to).map_err(failed)?;
+        let source = self.place(from).map_err(failed)?;
+        let target = self.place(to).map_err(failed)?;
         let moved = source.metadata().map_err(failed)?;
         let moved = moved.ok_or_else(|| failed(Errno::NOENT.into()))?;
         if let Some(old) = target.metadata().map_err(failed)? {
@@ -217,7 +217,7 @@ impl Machine {
         make: impl FnOnce(&Place) -> io::Result<()>,
     ) -> Result<()> {
         let failed = |error: io::Error| MachineError::io(action, path, error);
-        let place = Place::of(path).map_err(failed)?;
+        let place = self.place(path).map_err(failed)?;
         let before = place.metadata().map_err(failed)?;
         if before.as_ref().is_some_and(Metadata::is_dir) {
             return Err(failed(Errno::ISDIR.into()));

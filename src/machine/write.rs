@@ -60,7 +60,7 @@ impl Machine {
             let written = state.write(path, source, size, new, self.umask);
             return written.map_err(failed);
         }
-        let place = Place::of(path).map_err(failed)?;
+        let place = self.place(path).map_err(failed)?;
         let before = place.metadata().map_err(failed)?;
         if before.as_ref().is_some_and(Metadata::is_dir) {
             return Err(failed(Errno::ISDIR.into()));

@@ -32,7 +32,7 @@ crate::arguments! {
         comment: Option<String> {},
         /// Check the certificate of a URL's server.
         validate_certs: bool { default: "true" },
-        /// Write through a link instead of replacing it.
+        /// Write through a link instead of refusing it.
         follow: bool { default: "false" },
     }
 }
@@ -68,33 +68,56 @@ pub(crate) fn run(machine: &mut Machine, args: AuthorizedKeyArgs) -> ModuleResul
     let text = key_text(machine, &args)?;
     let user = owner(machine, &args)?;
     let path = key_file(machine, &args, user.as_ref());
-    let before = match machine.metadata(&path)? {
+    if !args.follow {
+        refuse_links(machine, &args, &path)?;
+    }
+    // Its home is not the account's to exchange, but all below it is.
+    let home = path.parent().and_then(Path::parent);
+    let (changed, outcome) = match home.filter(|_| args.manage_dir && !args.follow) {
+        Some(home) => machine.below(home, |machine| {
+            bring(machine, &args, user.as_ref(), &text, &path)
+        })?,
+        None => bring(machine, &args, user.as_ref(), &text, &path)?,
+    };
+    let outcome = outcome.with_changed(changed);
+    match &args.path {
+        Some(path) => Ok(outcome.with_all(path_info(machine, path)?)),
+        None => Ok(outcome),
+    }
+}
+
+/// Brings the file into the wanted state; tells whether that changed anything.
+fn bring(
+    machine: &mut Machine,
+    args: &AuthorizedKeyArgs,
+    user: Option<&User>,
+    text: &str,
+    path: &Path,
+) -> Result<(bool, Outcome), Failure> {
+    let before = match machine.metadata(path)? {
         Some(found) if found.is_file() => {
-            String::from_utf8_lossy(&machine.read(&path)?).into_owned()
+            String::from_utf8_lossy(&machine.read(path)?).into_owned()
         }
         _ => String::new(),
     };
     let mut keys = parse_keys(&before);
-    let changed = change(&mut keys, &text, &args)?;
+    let changed = change(&mut keys, text, args)?;
     let after = serialize(keys);
-    let mut outcome = described(&args, &text, &path).with_changed(changed);
+    let mut outcome = described(args, text, path);
     if changed {
         let written = if args.follow {
-            machine.real_path(&path)?
+            machine.real_path(path)?
         } else {
-            path.clone()
+            path.to_owned()
         };
         if machine.wants_diff() {
             let diff = Diff::new(before, after.as_str())
                 .headers(path.display().to_string(), written.display().to_string());
             outcome = outcome.only_diff(diff);
         }
-        write(machine, &args, user.as_ref(), &written, &after)?;
+        write(machine, args, user, &written, &after)?;
     }
-    match &args.path {
-        Some(path) => Ok(outcome.with_all(path_info(machine, path)?)),
-        None => Ok(outcome),
-    }
+    Ok((changed, outcome))
 }
 
 /// Returns what the module was called with, which is what its result is.
@@ -175,6 +198,23 @@ fn key_file(machine: &mut Machine, args: &AuthorizedKeyArgs, user: Option<&User>
     }
 }
 
+/// Refuses what the account itself could have linked to where only we may read and write.
+///
+/// Ansible's collection does since CVE-2026-11837.
+fn refuse_links(machine: &Machine, args: &AuthorizedKeyArgs, path: &Path) -> Result<(), Failure> {
+    let directory = path.parent().filter(|_| args.manage_dir);
+    for place in directory.into_iter().chain([path]) {
+        let found = machine.symlink_metadata(place)?;
+        if found.is_some_and(|found| found.is_link()) {
+            return Err(Failure::new(format!(
+                "refusing to follow the symbolic link `{}` (`follow: true` follows it)",
+                place.display()
+            )));
+        }
+    }
+    Ok(())
+}
+
 fn write(
     machine: &mut Machine,
     args: &AuthorizedKeyArgs,
@@ -184,6 +224,7 @@ fn write(
 ) -> Result<(), Failure> {
     let (uid, gid) = (user.map(|user| user.uid), user.map(|user| user.gid));
     let directory = path.parent().unwrap_or(Path::new("/"));
+    let follow = if args.follow { Follow::Yes } else { Follow::No };
     if args.manage_dir {
         if !machine.exists(directory)? {
             machine.create_dir(directory, 0o700)?;
@@ -194,7 +235,7 @@ fn write(
             gid,
             ..Attributes::default()
         };
-        machine.set_attributes(directory, &wanted, Follow::Yes)?;
+        machine.set_attributes(directory, &wanted, follow)?;
     } else if !machine.exists(directory)? {
         machine.create_dir_all(directory, 0o777)?;
     }
@@ -469,6 +510,27 @@ mod tests {
         assert_eq!(call(&target, exclusive), "True");
         assert_eq!(target.read("ssh/keys"), "ssh-rsa BBBB b\nssh-rsa DDDD \n");
         assert_eq!(call(&target, exclusive), "False");
+    }
+
+    #[test]
+    fn links_that_the_account_could_have_made_are_followed_only_when_asked_to() {
+        let key = r#""key": "ssh-rsa AAAA a""#;
+        let target = Target::new()
+            .file("shadow", "root:x\n")
+            .link("keys", "shadow");
+        let given = format!(r#""path": "$ROOT/keys", {key}"#);
+        let refused = |target: &Target, name: &str| {
+            let place = target.path(name);
+            let place = place.display();
+            format!("refusing to follow the symbolic link `{place}` (`follow: true` follows it)")
+        };
+        assert_eq!(call(&target, &given), refused(&target, "keys"));
+        assert_eq!(target.read("shadow"), "root:x\n");
+        let target = target.directory("etc").link("ssh", "etc");
+        assert_eq!(call(&target, key), refused(&target, "ssh"));
+        let followed = format!(r#"{key}, "follow": true"#);
+        assert_eq!(call(&target, &followed), "True");
+        assert_eq!(target.read("etc/keys"), "ssh-rsa AAAA a\n");
     }
 
     #[test]

@@ -86,6 +86,8 @@ mod pip_package_info;
 mod placeholders;
 mod postgresql;
 mod rabbitmq_plugin;
+#[cfg(test)]
+mod races;
 mod replace;
 mod reversal;
 mod rpm_key;

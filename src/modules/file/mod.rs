@@ -261,8 +261,10 @@ impl Work<'_> {
             State::Directory => {
                 self.apply_attributes(machine, &path)?;
                 self.apply_times(machine, &path)?;
-                if self.args.recurse {
+                if self.args.recurse && self.args.follow {
                     self.apply_below(machine, &path)?;
+                } else if self.args.recurse {
+                    machine.below(&path, |machine| self.apply_below(machine, &path))?;
                 }
             }
             other => {

@@ -208,27 +208,18 @@ impl Work<'_> {
         }
     }
 
-    /// Runs a changing program, whose output the result shows.
-    fn act(&mut self, command: &Command, effect: Effect) -> Result<(), Failure> {
-        if let Some(output) = self.act_silently(command, effect)? {
-            self.keep_output(&output);
-        }
-        Ok(())
-    }
-
     /// Runs a changing program; what failed is told in its own words.
-    fn act_silently(
-        &mut self,
-        command: &Command,
-        effect: Effect,
-    ) -> Result<Option<Output>, Failure> {
-        let output = self.machine.execute(command, effect)?.output();
-        match output {
-            Some(output) if !output.success() => Err(Failure::new(output.stderr_text())
+    fn act(&mut self, command: &Command, effect: Effect) -> Result<(), Failure> {
+        let Some(output) = self.machine.execute(command, effect)?.output() else {
+            return Ok(());
+        };
+        if !output.success() {
+            return Err(Failure::new(output.stderr_text())
                 .with("name", self.args.name.as_str())
-                .with("rc", output.status)),
-            output => Ok(output),
+                .with("rc", output.status));
         }
+        self.keep_output(&output);
+        Ok(())
     }
 
     fn keep_output(&mut self, output: &Output) {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Work;
-use crate::machine::{Attributes, Command, Content, Effect, Follow, NewFile, User};
+use crate::machine::{Attributes, Command, Content, Follow, NewFile, User};
 use crate::modules::Failure;
 
 /// Makes the key unless it is there, and adds it to the result.
@@ -11,9 +11,11 @@ pub(super) fn generate(work: &mut Work<'_>, user: &User) -> Result<(), Failure> 
     let private = key_path(work, user);
     let public = PathBuf::from(format!("{}.pub", private.display()));
     if may_write(work, &private, "private")? && may_write(work, &public, "public")? {
-        make_directory(work, &private, user)?;
-        keygen(work, &private)?;
-        own(work, &[&private, &public], user)?;
+        let linked = make_directory(work, &private, user)?;
+        // No key is thrown away for a look at what would be.
+        if !work.machine.is_check() {
+            keygen(work, [&private, &public], linked, user)?;
+        }
         work.outcome.changed = true;
     }
     describe(work, &private, &public)
@@ -48,12 +50,21 @@ fn may_write(work: &mut Work<'_>, path: &Path, kind: &str) -> Result<bool, Failu
     Ok(true)
 }
 
-fn make_directory(work: &mut Work<'_>, private: &Path, user: &User) -> Result<(), Failure> {
+/// Makes the directory unless it is there; tells whether a link leads to it.
+fn make_directory(work: &mut Work<'_>, private: &Path, user: &User) -> Result<bool, Failure> {
     let Some(directory) = private.parent() else {
-        return Ok(());
+        return Ok(false);
     };
-    if work.machine.exists(directory)? {
-        return Ok(());
+    if let Some(found) = work.machine.symlink_metadata(directory)? {
+        // The account may have put it there, to have us write where it may not.
+        if found.is_link() && found.uid != 0 {
+            return Err(Failure::new(format!(
+                "refusing to follow the symbolic link `{}` (only a link that root owns is followed)",
+                directory.display()
+            ))
+            .with("name", work.args.name.as_str()));
+        }
+        return Ok(found.is_link());
     }
     work.machine.create_dir(directory, 0o700)?;
     let owner = Attributes {
@@ -62,72 +73,83 @@ fn make_directory(work: &mut Work<'_>, private: &Path, user: &User) -> Result<()
         ..Attributes::default()
     };
     work.machine.set_attributes(directory, &owner, Follow::No)?;
-    Ok(())
+    Ok(false)
 }
 
-fn keygen(work: &mut Work<'_>, private: &Path) -> Result<(), Failure> {
+/// Makes the pair in a private place, and puts it, private and public, where it belongs.
+fn keygen(
+    work: &mut Work<'_>,
+    places: [&Path; 2],
+    linked: bool,
+    user: &User,
+) -> Result<(), Failure> {
     let comment = match &work.args.ssh_key_comment {
         Some(comment) => comment.clone(),
         None => format!("ansible-generated on {}", host_name()),
     };
+    let directory = work.machine.temporary_dir()?;
+    let made = ["key", "key.pub"].map(|name| directory.path().join(name));
     let mut command = Command::new(["ssh-keygen", "-t", &work.args.ssh_key_type]);
     if work.args.ssh_key_bits > 0 {
         command = command.arg("-b").arg(work.args.ssh_key_bits.to_string());
     }
-    command = command.arg("-C").arg(comment).arg("-f").arg(private);
-    let effect = Effect::compensated(
-        format!("ssh-keygen -f {}", private.display()),
-        [
-            "rm",
-            "-f",
-            &private.display().to_string(),
-            &format!("{}.pub", private.display()),
-        ],
-    );
-    let Some(passphrase) = work.args.ssh_key_passphrase.clone() else {
-        work.act_silently(&command.arg("-N").arg(""), effect)?;
-        return Ok(());
+    command = command.arg("-C").arg(comment).arg("-f").arg(&made[0]);
+    command = match work.args.ssh_key_passphrase.clone() {
+        None => command.arg("-N").arg(""),
+        Some(passphrase) => asked(work, command, directory.path(), passphrase)?,
     };
-    // ssh-keygen asks a program, which reads a private file: the passphrase is in no command line
-    // and no environment.
-    let directory = work.machine.temporary_dir()?;
-    let secret = directory.path().join("passphrase");
-    let program = directory.path().join("ask");
-    let private_mode = |mode| NewFile {
-        mode: Some(mode),
-        ..NewFile::default()
-    };
-    work.machine.write(
-        &secret,
-        Content::Bytes(passphrase.into_bytes()),
-        &private_mode(0o600),
-    )?;
-    let script = format!("#!/bin/sh\nexec cat '{}'\n", secret.display());
-    work.machine.write(
-        &program,
-        Content::Bytes(script.into_bytes()),
-        &private_mode(0o700),
-    )?;
-    let command = command
-        .env("SSH_ASKPASS", &program)
-        .env("SSH_ASKPASS_REQUIRE", "force")
-        .env("DISPLAY", ":0");
-    work.act_silently(&command, effect)?;
-    Ok(())
-}
-
-fn own(work: &mut Work<'_>, files: &[&Path], user: &User) -> Result<(), Failure> {
-    let owner = Attributes {
-        uid: Some(user.uid),
-        gid: Some(user.gid),
-        ..Attributes::default()
-    };
-    for path in files {
-        if work.machine.exists(path)? {
-            work.machine.set_attributes(path, &owner, Follow::No)?;
+    let output = work.machine.query(&command)?;
+    if !output.success() {
+        return Err(Failure::new(output.stderr_text())
+            .with("name", work.args.name.as_str())
+            .with("rc", output.status));
+    }
+    let home = places[0]
+        .parent()
+        .and_then(Path::parent)
+        .filter(|_| !linked);
+    for ((made, place), mode) in made.iter().zip(places).zip([0o600, 0o644]) {
+        let new = NewFile {
+            mode: Some(mode),
+            uid: Some(user.uid),
+            gid: Some(user.gid),
+            ..NewFile::default()
+        };
+        let content = Content::Bytes(work.machine.read(made)?);
+        match home {
+            // Its home is not the account's to exchange, but all below it is.
+            Some(home) => work
+                .machine
+                .below(home, |machine| machine.write(place, content, &new))?,
+            None => work.machine.write(place, content, &new)?,
         }
     }
     Ok(())
+}
+
+/// Has ssh-keygen ask a program, which reads a private file: the passphrase is in no command line
+/// and no environment.
+fn asked(
+    work: &mut Work<'_>,
+    command: Command,
+    directory: &Path,
+    passphrase: String,
+) -> Result<Command, Failure> {
+    let secret = directory.join("passphrase");
+    let script = format!("#!/bin/sh\nexec cat '{}'\n", secret.display());
+    let program = directory.join("ask");
+    for (path, text, mode) in [(&secret, passphrase, 0o600), (&program, script, 0o700)] {
+        let new = NewFile {
+            mode: Some(mode),
+            ..NewFile::default()
+        };
+        work.machine
+            .write(path, Content::Bytes(text.into_bytes()), &new)?;
+    }
+    Ok(command
+        .env("SSH_ASKPASS", &program)
+        .env("SSH_ASKPASS_REQUIRE", "force")
+        .env("DISPLAY", ":0"))
 }
 
 fn describe(work: &mut Work<'_>, private: &Path, public: &Path) -> Result<(), Failure> {
