@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
@@ -22,21 +22,6 @@ use super::spot::{kept_place, said};
 use super::{Run, subject};
 
 type Undone = Result<Outcome, String>;
-
-/// Returns the tree that undoing a record brings back as a copy.
-pub(super) fn renewed(record: &UndoRecord) -> Option<PathBuf> {
-    match record {
-        UndoRecord::Removed { spot, before }
-            if matches!(
-                before.kept.as_ref().map(|kept| &kept.how),
-                Some(Keeping::Copied { sha256: None, .. })
-            ) =>
-        {
-            Some(spot.path.clone())
-        }
-        _ => None,
-    }
-}
 
 impl Run<'_> {
     pub(super) fn undo_change(&mut self, number: u64, record: &UndoRecord, newest: bool) -> Undone {
@@ -62,11 +47,7 @@ impl Run<'_> {
                     _ => self.undo_replaced(number, &place, before, after),
                 }
             }
-            UndoRecord::Removed { spot, before } => {
-                let outcome = self.undo_removed(number, spot, before)?;
-                self.renewed.extend(renewed(record));
-                Ok(outcome)
-            }
+            UndoRecord::Removed { spot, before } => self.undo_removed(number, spot, before),
             UndoRecord::Renamed { from, to, moved } => self.undo_renamed(from, to, *moved),
             UndoRecord::Attributes {
                 spot,
@@ -125,7 +106,7 @@ impl Run<'_> {
         if matches!(after, After::Directory) && found.is_dir() {
             return self.undo_directory(&place);
         }
-        if !is_ours(&place, &found, after)? {
+        if !self.is_ours(&place, &found, after)? {
             return self.move_to_drift(&place);
         }
         place
@@ -170,7 +151,9 @@ impl Run<'_> {
         }
         let aside = whole(kept, before)?;
         let drift = match &found {
-            Some(found) if !is_ours(place, found, after)? => Some(self.save_drift(place, found)?),
+            Some(found) if !self.is_ours(place, found, after)? => {
+                Some(self.save_drift(place, found)?)
+            }
             _ => None,
         };
         put_back(number, &aside, place)?;
@@ -211,16 +194,20 @@ impl Run<'_> {
     }
 
     fn undo_renamed(&mut self, from: &Spot, to: &Spot, moved: FileId) -> Undone {
-        let is_moved =
-            |found: &Option<Metadata>| found.as_ref().is_some_and(|found| found.id() == moved);
+        let is_moved = |found: &Metadata| found.id() == moved;
         let old = self.demand(from)?;
         let there = look(&old)?;
-        if is_moved(&there) {
+        if there.as_ref().is_some_and(is_moved) {
             return Ok(Outcome::Nothing);
         }
         let new = self.demand(to)?;
-        if !is_moved(&look(&new)?) {
-            return Err(format!("it is at `{}` no more", to.path.display()));
+        let is_copy = |spot: &Spot| self.renewed.is_copy(&spot.path, moved);
+        match look(&new)? {
+            Some(found) if is_moved(&found) => {}
+            Some(_) if there.is_none() && is_copy(to) => {}
+            // It never came about, or an undoing was interrupted here.
+            _ if there.is_some() && (is_copy(from) || is_copy(to)) => return Ok(Outcome::Nothing),
+            _ => return Err(format!("it is at `{}` no more", to.path.display())),
         }
         let drift = match there {
             Some(_) => Some(self.move_away(&old)?),
@@ -241,7 +228,7 @@ impl Run<'_> {
         after: &OldAttributes,
     ) -> Undone {
         let place = self.demand(spot)?;
-        let same = |found: &Metadata| found.id() == id || self.is_renewed(&place.path);
+        let same = |found: &Metadata| found.id() == id || self.renewed.is_copy(&place.path, id);
         let Some(found) = look(&place)?.filter(same) else {
             return Ok(Outcome::Drift(Drift {
                 path: place.path.display().to_string(),
@@ -269,8 +256,12 @@ impl Run<'_> {
         Ok(Outcome::Restored)
     }
 
-    fn is_renewed(&self, path: &Path) -> bool {
-        self.renewed.iter().any(|tree| path.starts_with(tree))
+    /// Like the function, of what an undoing may have brought back as a copy.
+    fn is_ours(&self, place: &Place, found: &Metadata, after: &After) -> Result<bool, String> {
+        match after {
+            After::HardLink { id } if self.renewed.is_copy(&place.path, *id) => Ok(true),
+            after => is_ours(place, found, after),
+        }
     }
 
     /// Writes the old bytes back into a file whose bytes were written over.
@@ -291,7 +282,7 @@ impl Run<'_> {
             let digest = digest_of(place, &found)?;
             let untouched = digest.as_deref() == Some(sha256);
             // Half written is what a crash leaves of the newest change.
-            let ours = untouched || newest || is_ours(place, &found, after)?;
+            let ours = untouched || newest || self.is_ours(place, &found, after)?;
             if !ours {
                 drift = Some(self.copy_drift(place)?);
             }
@@ -385,22 +376,36 @@ fn renewed_by(kept: &Kept) -> bool {
     matches!(kept.how, Keeping::Copied { sha256: None, .. })
 }
 
-/// Tells whether what is at the place is what was there before the transaction.
-pub(super) fn is_old(
-    place: &Place,
-    found: Option<&Metadata>,
-    before: &Before,
-) -> Result<bool, String> {
+/// Tells whether the old file is back at the place, with all that it had.
+fn is_old(place: &Place, found: Option<&Metadata>, before: &Before) -> Result<bool, String> {
     let Some(found) = found else { return Ok(false) };
+    // The same bytes may have been written by the transaction.
+    Ok(is_same(found, before)
+        || has(found, &before.attributes) && is_content(place, found, before)?)
+}
+
+fn has(found: &Metadata, attributes: &OldAttributes) -> bool {
+    let is_mode = found.is_link() || attributes.mode.is_none_or(|mode| mode == found.mode);
+    is_mode
+        && attributes.uid.is_none_or(|uid| uid == found.uid)
+        && attributes.gid.is_none_or(|gid| gid == found.gid)
+        && modified(found, attributes).is_none_or(|time| time == recorded(found.mtime))
+}
+
+/// Tells whether what is at the place holds what was there before the transaction.
+pub(super) fn is_content(place: &Place, found: &Metadata, before: &Before) -> Result<bool, String> {
     if is_same(found, before) {
         return Ok(true);
     }
     // From another file system it comes back as a copy of the copy.
     match before.kept.as_ref().map(|kept| &kept.how) {
-        Some(Keeping::Copied {
-            sha256: Some(sha256),
-            ..
-        }) => Ok(digest_of(place, found)?.as_ref() == Some(sha256)),
+        Some(
+            Keeping::Copied {
+                sha256: Some(sha256),
+                ..
+            }
+            | Keeping::Snapshot { sha256, .. },
+        ) => Ok(digest_of(place, found)?.as_ref() == Some(sha256)),
         _ => Ok(false),
     }
 }

@@ -7,11 +7,11 @@
 mod effects;
 mod files;
 mod generation;
+mod renewed;
 mod spot;
 mod standing;
 mod verify;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::transaction::journal::{Undo, UndoRecord};
@@ -20,6 +20,7 @@ use crate::transaction::state::{Drift, Item};
 use crate::transaction::store::boot_id;
 
 pub use generation::revert_generation;
+use renewed::Renewed;
 use standing::Standing;
 
 /// How to undo.
@@ -107,8 +108,7 @@ struct Run<'a> {
     log: &'a mut FileLog,
     /// The machine was not booted since the records were made.
     same_boot: bool,
-    /// Trees that came back as copies: the directories in them are other ones than recorded.
-    renewed: Vec<PathBuf>,
+    renewed: Renewed,
     /// Records that are not as they were, for a reason that is told.
     excused: Vec<u64>,
     /// What could not be undone: what is older there has to wait for it.
@@ -126,7 +126,7 @@ impl<'a> Run<'a> {
             undoing,
             log,
             same_boot: replay.header().boot_id == boot_id(),
-            renewed: renewed(replay),
+            renewed: Renewed::of(replay),
             excused: Vec::new(),
             standing: Vec::new(),
             effect: None,
@@ -148,7 +148,10 @@ impl<'a> Run<'a> {
             },
         };
         let outcome = match undone {
-            Ok(outcome) => outcome,
+            Ok(outcome) => {
+                self.renewed.note(record);
+                outcome
+            }
             Err(why) => {
                 let stands = standing::of(record);
                 if stands.is_empty() {
@@ -224,24 +227,6 @@ impl<'a> Run<'a> {
             drift: self.drift,
         })
     }
-}
-
-/// Returns the trees that an earlier, interrupted undoing brought back as copies.
-fn renewed(replay: &Replay) -> Vec<PathBuf> {
-    let undone = replay.entries().iter().filter_map(|entry| match entry {
-        Entry::Compensated {
-            of,
-            outcome: Outcome::Restored | Outcome::Drift(_),
-        } => Some(*of),
-        _ => None,
-    });
-    let undone: Vec<u64> = undone.collect();
-    let records = replay
-        .records()
-        .filter(|(number, _)| undone.contains(number));
-    records
-        .filter_map(|(_, record)| files::renewed(record))
-        .collect()
 }
 
 /// Names what a record is about.

@@ -41,7 +41,7 @@ impl Run<'_> {
     }
 
     fn is_same(&self, parent: &Path, found: FileId, recorded: FileId) -> bool {
-        if self.renewed.iter().any(|tree| parent.starts_with(tree)) {
+        if self.renewed.is_in_tree(parent) {
             return true;
         }
         // Devices may be numbered differently after a boot.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,9 +21,9 @@ use crate::transaction::log::{Header, SharedLog};
 use crate::transaction::state::State;
 use crate::transaction::store::StateRoot;
 
-/// A tree that a transaction changes, and the state directory beside it.
+/// A tree that a transaction changes, and the state directory, beside it as a rule.
 struct World {
-    _base: tempfile::TempDir,
+    _bases: [tempfile::TempDir; 2],
     tree: PathBuf,
     root: StateRoot,
     log: SharedLog,
@@ -47,18 +48,54 @@ fn machine(log: &SharedLog) -> Machine {
 }
 
 fn world() -> World {
-    let base = tempfile::tempdir().unwrap();
+    let directory = || tempfile::tempdir().unwrap();
+    world_in(directory(), None)
+}
+
+/// Makes a world whose tree is on another file system than all that is kept of it.
+fn world_without_shelves() -> World {
+    let elsewhere = tempfile::tempdir_in("/dev/shm").unwrap();
+    let mut world = world_in(tempfile::tempdir().unwrap(), Some(elsewhere));
+    world.machine = Machine::new(MachineOptions {
+        undo: Box::new(AtHome {
+            log: world.log.clone(),
+            home: world.root.path().to_owned(),
+        }),
+        umask: Some(0o022),
+        ..MachineOptions::default()
+    });
+    world
+}
+
+fn world_in(base: tempfile::TempDir, elsewhere: Option<tempfile::TempDir>) -> World {
     let path = base.path().canonicalize().unwrap();
     let root = StateRoot::open(&path.join("state")).unwrap();
     let log = SharedLog::new(root.create(header(1)).unwrap());
-    let tree = path.join("tree");
+    let elsewhere = elsewhere.unwrap_or_else(|| tempfile::tempdir_in(&path).unwrap());
+    let tree = elsewhere.path().canonicalize().unwrap().join("tree");
     make_dir(&tree);
     World {
         machine: machine(&log),
-        _base: base,
+        _bases: [elsewhere, base],
         tree,
         root,
         log,
+    }
+}
+
+/// A journal that keeps everything beside itself, as where no shelf can be made.
+struct AtHome {
+    log: SharedLog,
+    home: PathBuf,
+}
+
+impl UndoLog for AtHome {
+    fn append(&mut self, record: UndoRecord) -> io::Result<()> {
+        self.log.append(record)
+    }
+
+    fn shelve(&mut self, _near: &Path) -> io::Result<Option<PathBuf>> {
+        self.log.shelve(&self.home)
     }
 }
 
@@ -112,6 +149,14 @@ fn make_dir(path: &Path) {
 )]
 fn foreign(path: &Path, bytes: &[u8]) {
     fs::write(path, bytes).unwrap();
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test changes what others change"
+)]
+fn remove_file(path: &Path) {
+    fs::remove_file(path).unwrap();
 }
 
 #[expect(
@@ -197,7 +242,7 @@ impl Dice {
 
     fn path(&mut self, tree: &Path) -> PathBuf {
         let long = "n".repeat(255);
-        let names: [&[u8]; 12] = [
+        let names: [&[u8]; 13] = [
             b"a",
             b"b",
             b"d",
@@ -209,6 +254,7 @@ impl Dice {
             b"hard",
             b"\xff\xfe odd",
             b"sparse",
+            b"socket",
             long.as_bytes(),
         ];
         tree.join(OsStr::from_bytes(names[self.roll(names.len())]))
@@ -233,7 +279,16 @@ fn plant(tree: &Path) {
     sparse.set_len(1 << 20).unwrap();
     sparse.write_at(b"end", 1 << 20).unwrap();
     let flags = XattrFlags::empty();
-    rustix::fs::setxattr(tree.join("a"), c"user.note", b"kept", flags).unwrap();
+    // Not every tmpfs has them.
+    rustix::fs::setxattr(tree.join("a"), c"user.note", b"kept", flags).ok();
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        tree.join("socket"),
+        rustix::fs::FileType::Socket,
+        rustix::fs::Mode::RWXU,
+        0,
+    )
+    .unwrap();
 }
 
 /// Does one random thing; what is refused changes nothing.
@@ -291,6 +346,23 @@ fn whatever_was_done_is_undone() {
             fs::read_dir(stored.directory.join("kept")).unwrap().count(),
             0
         );
+    }
+}
+
+#[test]
+fn what_can_only_be_kept_as_a_copy_is_undone_as_well() {
+    for seed in 100..130 {
+        let mut world = world_without_shelves();
+        plant(&world.tree);
+        // A copy of one name of two is a file of its own.
+        remove_file(&world.path("hard"));
+        let before = digest(&world.tree);
+        for number in 0..30 {
+            let mut dice = Dice(seed * 100 + number);
+            step(&mut world.machine, &world.tree, &mut dice);
+        }
+        assert_eq!(world.roll_back(), CLEAN, "seed {seed}");
+        assert_eq!(digest(&world.tree), before, "seed {seed}");
     }
 }
 
@@ -476,6 +548,24 @@ fn a_lost_pre_image_stops_undoing_before_it_begins_unless_a_part_is_wanted() {
 }
 
 #[test]
+fn a_damaged_pre_image_stops_undoing_before_it_begins() {
+    let mut world = world_without_shelves();
+    foreign(&world.path("a"), b"old");
+    world.write("a", "ours");
+    world.write("new", "ours");
+    let kept = world.root.directory(&header(1).id).unwrap().join("kept");
+    let name = fs::read_dir(&kept).unwrap().next().unwrap().unwrap();
+    foreign(&name.path(), b"0ld");
+    let why = format!("its pre-image `{}` is damaged", name.path().display());
+    let item = (world.path("a").display().to_string(), why);
+    assert_eq!(stuck(world.roll_back()), [item]);
+    assert!(world.path("new").exists());
+    foreign(&name.path(), b"old");
+    assert_eq!(world.roll_back(), CLEAN);
+    assert_eq!(fs::read(world.path("a")).unwrap(), b"old");
+}
+
+#[test]
 fn the_old_owner_mode_and_time_are_back_with_the_bytes() {
     let mut world = world();
     let path = world.path("a");
@@ -586,6 +676,28 @@ fn what_is_done_again_is_done_anew_by_the_undoing_that_brings_what_was_stuck() {
         fs::read_to_string(&said).unwrap(),
         "restart\nold\nrestart\n"
     );
+}
+
+#[test]
+fn what_others_change_again_right_after_the_undo_is_told() {
+    let mut world = world();
+    let [old, new, aside] =
+        ["a", "new", "aside"].map(|name| world.path(name).display().to_string());
+    foreign(&world.path("a"), b"old");
+    world.write("a", "ours");
+    world.write("new", "ours");
+    let again = format!("cp {old} {aside} && mv {aside} {old} && echo theirs >{new}");
+    let restart = Effect::Again {
+        what: "restart".into(),
+        again: vec![UndoStep::shell(again)],
+    };
+    world
+        .machine
+        .execute(&Command::new(["true"]), restart)
+        .unwrap();
+    let replaced = "it was replaced again after it was restored".to_owned();
+    let there = "it is there again after it was removed".to_owned();
+    assert_eq!(stuck(world.roll_back()), [(old, replaced), (new, there)]);
 }
 
 #[test]

@@ -50,7 +50,14 @@ impl Run<'_> {
     ) -> BTreeMap<&'r Path, (&'r Spot, Expected<'r>)> {
         let mut all: BTreeMap<&Path, (&Spot, Expected<'_>)> = BTreeMap::new();
         let mut touched: BTreeSet<PathBuf> = BTreeSet::new();
-        for (number, record) in pending.iter().rev() {
+        let mut records = pending.iter().rev().peekable();
+        while let Some((number, record)) = records.next() {
+            if records
+                .peek()
+                .is_some_and(|(_, next)| is_instead(next, record))
+            {
+                continue;
+            }
             let excused = self.excused.contains(number);
             for (spot, thing, attributes) in claims(record) {
                 let known = spot.path.ancestors().any(|path| touched.contains(path));
@@ -107,13 +114,27 @@ impl Run<'_> {
         thing: Option<Thing<'_>>,
     ) -> Result<bool, String> {
         match thing {
-            Some(Thing::Kept(before)) => {
-                let copied = self.renewed.iter().any(|tree| place.path.starts_with(tree));
-                Ok(copied || files::is_old(place, Some(found), before)?)
-            }
-            Some(Thing::Moved(id)) => Ok(found.id() == id),
+            Some(Thing::Kept(before)) => Ok(
+                self.renewed.is_in_tree(&place.path) || files::is_content(place, found, before)?
+            ),
+            Some(Thing::Moved(id)) => Ok(found.id() == id || self.renewed.is_copy(&place.path, id)),
             Some(Thing::Nothing) | None => Ok(true),
         }
+    }
+}
+
+/// Tells whether a removal was done in place of another, which was not possible: of the same file,
+/// which had to be copied.
+fn is_instead(next: &UndoRecord, record: &UndoRecord) -> bool {
+    match (next, record) {
+        (
+            UndoRecord::Removed { spot, before },
+            UndoRecord::Removed {
+                spot: other,
+                before: tried,
+            },
+        ) => spot.path == other.path && before.identity.id == tried.identity.id,
+        _ => false,
     }
 }
 
