@@ -97,6 +97,8 @@ mod sefcontext;
 mod selinux;
 mod selinux_permissive;
 mod seport;
+#[cfg(test)]
+mod server;
 mod service;
 mod service_facts;
 mod setup;

@@ -1,127 +1,55 @@
 //! A real server of its own for each test, where the machine has one; without it the tests of
 //! these modules say nothing.
 
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use crate::machine::{Machine, MachineOptions};
-use crate::transaction::journal::{MemoryLog, Undo, UndoRecord};
-use crate::value::Value;
+use crate::modules::server::Server;
 
 /// A server on a socket in a private directory.
-pub(super) struct Cluster {
-    directory: tempfile::TempDir,
-    server: std::process::Child,
-    log: MemoryLog,
+pub(super) struct Cluster(Server);
+
+impl Deref for Cluster {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        &self.0
+    }
 }
 
 impl Cluster {
     /// Starts a server; `None` where there is none to start.
-    #[expect(clippy::disallowed_methods, reason = "a test starts its own server")]
     pub(super) fn start() -> Option<Self> {
         let programs = programs()?;
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().to_owned();
-        let is_root = rustix::process::geteuid().is_root();
-        if is_root {
-            // The server does not run as root.
-            let given = Command::new("chown").arg("nobody").arg(&path).status();
-            assert!(given.unwrap().success());
-        }
-        let as_server = |program: &str, words: &[&str]| {
-            let mut command = if is_root {
-                let mut command = Command::new("setpriv");
-                command.args(["--reuid=nobody", "--clear-groups"]);
-                command.arg(programs.join(program));
-                command
-            } else {
-                Command::new(programs.join(program))
-            };
-            command
-                .args(words)
-                .current_dir(&path)
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null());
-            command
-        };
-        let data = path.join("data").display().to_string();
-        let made = as_server(
-            "initdb",
-            &[
-                "-D",
-                &data,
-                "-U",
-                "postgres",
-                "-A",
-                "trust",
-                "-E",
-                "UTF8",
-                "--no-sync",
-            ],
-        )
-        .status();
+        let mut server = Server::new();
+        let data = server.path("data");
+        let made = server
+            .command(programs.join("initdb"))
+            .args(["-D", &data, "-U", "postgres", "-A", "trust"])
+            .args(["-E", "UTF8", "--no-sync"])
+            .status();
         assert!(made.unwrap().success(), "initdb");
-        let socket = path.display().to_string();
-        let words = ["-D", &data, "-k", &socket, "-h", "", "-F"];
-        let server = as_server("postgres", &words).spawn().unwrap();
-        let cluster = Self {
-            directory,
-            server,
-            log: MemoryLog::new(None),
-        };
-        while !cluster.answers() {
-            std::thread::yield_now();
-        }
-        Some(cluster)
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "a test asks its own server")]
-    fn answers(&self) -> bool {
-        Command::new("psql")
-            .arg("-h")
-            .arg(self.directory.path())
-            .args(["-U", "postgres", "-c", "SELECT 1"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
-            .unwrap()
-            .success()
-    }
-
-    /// Runs a module with the members of a JSON object as options.
-    pub(super) fn run(&self, module: &str, options: &str) -> String {
-        self.call(module, options, false)
-    }
-
-    pub(super) fn predict(&self, module: &str, options: &str) -> String {
-        self.call(module, options, true)
-    }
-
-    fn call(&self, module: &str, options: &str, check: bool) -> String {
-        let socket = self.directory.path().display();
-        let json = format!(r#"{{"login_unix_socket": "{socket}", {options}}}"#);
-        let given: Value = serde_json::from_str(&json).unwrap();
-        let mut machine = Machine::new(MachineOptions {
-            check,
-            undo: Box::new(self.log.clone()),
-            ..MachineOptions::default()
+        let socket = server.home();
+        let mut start = server.command(programs.join("postgres"));
+        start.args(["-D", &data, "-k", &socket, "-h", "", "-F"]);
+        let login = format!(r#""login_unix_socket": "{socket}""#);
+        server.start(start, login, |server| {
+            psql(server)
+                .args(["-c", "SELECT 1"])
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status()
+                .unwrap()
+                .success()
         });
-        let module = crate::modules::find(module).unwrap();
-        let result = match (module.run)(&mut machine, given.as_map().unwrap()) {
-            Ok(outcome) => outcome.into_result(),
-            Err(failure) => failure.into_result(),
-        };
-        serde_json::to_string(&Value::from(result)).unwrap()
+        Some(Self(server))
     }
 
     /// Has the server do something.
-    #[expect(clippy::disallowed_methods, reason = "a test prepares its own server")]
     pub(super) fn sql(&self, text: &str) {
-        let done = Command::new("psql")
-            .arg("-h")
-            .arg(self.directory.path())
-            .args(["-qU", "postgres", "-v", "ON_ERROR_STOP=1", "-c", text])
+        let done = psql(self)
+            .args(["-q", "-v", "ON_ERROR_STOP=1", "-c", text])
             .status();
         assert!(done.unwrap().success(), "{text}");
     }
@@ -129,44 +57,22 @@ impl Cluster {
     /// Writes a file beside the server's and returns its path.
     #[expect(clippy::disallowed_methods, reason = "a test writes its own fixture")]
     pub(super) fn file(&self, name: &str, text: &str) -> String {
-        let path = self.directory.path().join(name);
+        let path = self.path(name);
         std::fs::write(&path, text).unwrap();
-        path.display().to_string()
+        path
     }
 
-    /// Returns the point in the log to undo to.
-    pub(super) fn after_now(&self) -> usize {
-        self.log.records().len()
-    }
-
-    /// Runs the steps that undo all that was done, newest first.
+    /// Undoes all that was done.
     pub(super) fn undo(&self) {
         self.undo_since(0);
     }
-
-    #[expect(clippy::disallowed_methods, reason = "a test undoes by hand")]
-    pub(super) fn undo_since(&self, point: usize) {
-        for record in self.log.records()[point..].iter().rev() {
-            let UndoRecord::Effect {
-                undo: Undo::Compensated(steps),
-                ..
-            } = record
-            else {
-                continue;
-            };
-            for step in steps {
-                let done = Command::new(&step.argv[0]).args(&step.argv[1..]).status();
-                assert!(done.unwrap().success(), "{:?}", step.argv);
-            }
-        }
-    }
 }
 
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        self.server.kill().ok();
-        self.server.wait().ok();
-    }
+#[expect(clippy::disallowed_methods, reason = "a test asks its own server")]
+fn psql(server: &Server) -> Command {
+    let mut command = Command::new("psql");
+    command.args(["-h", &server.home(), "-U", "postgres"]);
+    command
 }
 
 /// Returns the directory of the newest server's programs.
