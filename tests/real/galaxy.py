@@ -183,12 +183,12 @@ role("ansistrano.rollback", """
 
 role("devsec.hardening.os_hardening", """
     - hosts: h1
-      vars: {os_auditd_enabled: false, os_security_users_allow: [], sysctl_overwrite: {}, os_filesystem_whitelist: [vfat]}
+      vars: {os_auditd_enabled: false, os_security_users_allow: [], sysctl_config: {}, os_filesystem_whitelist: [vfat]}
       roles: [devsec.hardening.os_hardening]
 """, paths="/usr/bin /usr/sbin")
 
 role("devsec.hardening.ssh_hardening", """
     - hosts: h1
-      vars: {ssh_server_ports: ["2222"], ssh_permit_root_login: "yes", sftp_enabled: true}
+      vars: {ssh_server_ports: ["2222"], ssh_listen_to: ["{{ ansible_host }}"], ssh_permit_root_login: "yes", sftp_enabled: true}
       roles: [devsec.hardening.ssh_hardening]
 """)
