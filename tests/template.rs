@@ -132,7 +132,8 @@ fn read(name: &str) -> String {
 
 fn scope() -> IndexMap<Arc<str>, Binding> {
     let text = read("vars.json");
-    let file = SourceFile::new("vars.json", text.clone());
+    // Where ansible-core was told that they stand.
+    let file = SourceFile::new("/case", text.clone());
     let mark = Mark::start_of(&file);
     let variables: Value = serde_json::from_str(&text).expect("vars.json is JSON");
     variables

@@ -12,15 +12,20 @@ use super::finish::Finish;
 use super::header::has_header;
 use super::run::Run;
 use super::runtime::{Evaluated, Origin, Val, Words};
-use super::scope::Scope;
+use super::scope::{Binding, Scope};
 use super::trust::{TRUST, UNTRUSTED};
 use super::{TemplateError, is_template};
 use crate::node::{Kind, Node};
+use crate::source::Mark;
 use crate::value::Value;
 
 /// What Ansible says of a condition that is a template for a value.
 const AS_TEMPLATE: &str = "Conditionals should not be surrounded by templating delimiters such as \
      {{ }} or {% %}. This feature will be removed from ansible-core version 2.23.";
+
+/// What helps where playbooks cannot be changed at once.
+const ALLOWED: &str = "Broken conditionals can be temporarily allowed with the \
+     `ALLOW_BROKEN_CONDITIONALS` configuration option.";
 
 impl Engine {
     /// Evaluates one condition of `when`, `until`, `changed_when`, `failed_when` or `that`.
@@ -37,12 +42,10 @@ impl Engine {
             }
             _ if self.allow_broken_conditionals => {
                 let val = Val::of_node(node, None, None);
-                return run.truth(&val).map_err(|fault| told(&fault, node));
+                return run.truth(&val).map_err(|fault| told(&fault, node, scope));
             }
             _ => {
-                return Err(
-                    TemplateError::new("Conditional expressions must be strings.").at(&node.mark),
-                );
+                return Err(broken("Conditional expressions must be strings.", node));
             }
         };
         if text.is_empty() {
@@ -50,26 +53,76 @@ impl Engine {
         }
         let origin = Rc::new(Origin::Node(node.clone()));
         let answer = conditional(&run, text, &origin)
-            .map_err(|fault| while_evaluating(told(&fault, node)))?;
+            .map_err(|fault| while_evaluating(told(&fault, node, scope)))?;
         match answer {
             None => self.empty_condition(node),
             Some(Value::Bool(flag)) => Ok(flag),
-            Some(other) if self.allow_broken_conditionals => Ok(other.is_truthy()),
-            Some(other) => Err(TemplateError::new(format!(
-                "Conditional result ({}) was derived from value of type '{}' at '{}'. Conditionals must have a boolean result.",
-                if other.is_truthy() { "True" } else { "False" },
-                other.python_type(),
-                node.mark
-            ))
-            .at(&node.mark)),
+            Some(other) => {
+                let message = format!(
+                    "Conditional result ({}) was derived from value of type '{}' at '{}'. \
+                     Conditionals must have a boolean result.",
+                    if other.is_truthy() { "True" } else { "False" },
+                    other.python_type(),
+                    origin_of(text, scope).unwrap_or_else(|| node.mark.clone())
+                );
+                if self.allow_broken_conditionals {
+                    self.deprecate(&message, node);
+                    return Ok(other.is_truthy());
+                }
+                Err(broken(&message, node))
+            }
         }
+    }
+
+    fn deprecate(&self, message: &str, node: &Node) {
+        let text =
+            format!("{message} This feature will be removed from ansible-core version 2.23.");
+        self.services().deprecate(text, &node.mark);
     }
 
     fn empty_condition(&self, node: &Node) -> Result<bool, TemplateError> {
         if self.allow_broken_conditionals {
+            self.deprecate("Empty conditional expression was evaluated as True.", node);
             return Ok(true);
         }
-        Err(TemplateError::new("Empty conditional expressions are not allowed.").at(&node.mark))
+        Err(broken(
+            "Empty conditional expressions are not allowed.",
+            node,
+        ))
+    }
+}
+
+fn broken(message: &str, node: &Node) -> TemplateError {
+    let mut error = TemplateError::new(message).at(&node.mark);
+    error.help = Some(ALLOWED.into());
+    error
+}
+
+/// Returns where the value of a condition is written, if the condition is a variable or a part of
+/// one, or a template that is nothing else.
+fn origin_of(text: &str, scope: &dyn Scope) -> Option<Mark> {
+    let name = |text: &str| {
+        let inside = text
+            .strip_prefix("{{")
+            .and_then(|text| text.strip_suffix("}}"));
+        inside.unwrap_or(text).trim().to_owned()
+    };
+    let mut path = name(text);
+    // A variable may stand for another one; a circle was an error before.
+    loop {
+        let mut parts = path.split('.');
+        let Some(Binding::Source(mut node)) = scope.get(parts.next()?) else {
+            return None;
+        };
+        for part in parts {
+            let pairs = node.as_map()?;
+            let (_, value) = pairs.iter().find(|(key, _)| key.as_str() == Some(part))?;
+            node = value.clone();
+        }
+        match node.as_str() {
+            Some(text) if is_all_template(text) => path = name(text),
+            _ => return Some(node.mark.clone()),
+        }
     }
 }
 

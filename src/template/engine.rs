@@ -17,7 +17,7 @@ use super::services::{LookupError, Services};
 use super::syntax::Program;
 use super::trust::Untrusted;
 use super::{TemplateError, condition, is_template, lookup};
-use crate::error::Error;
+use crate::error::{Error, nearest};
 use crate::node::{Kind, Node};
 use crate::source::{Mark, SourceFile};
 use crate::value::{Map, Value};
@@ -101,9 +101,21 @@ impl Engine {
         let run = Run::new(self, scope);
         let val = Val::of_node(node, None, None);
         let finished = run.finish(&val);
-        match finished.map_err(|fault| told(&fault, node))? {
+        match finished.map_err(|fault| told(&fault, node, scope))? {
             Some(value) => Ok(Rendered::Value(value)),
             None => Ok(Rendered::Omit),
+        }
+    }
+
+    /// Renders a text that is only shown: what fails in it is told in its place.
+    pub fn shown(&self, node: &Node, scope: &dyn Scope) -> String {
+        let written = || node.to_value().to_string();
+        match &node.kind {
+            Kind::Text(text) if is_template(text) => {
+                let run = Run::new(self, scope);
+                run.shown(text, node).unwrap_or_else(|_| written())
+            }
+            _ => written(),
         }
     }
 
@@ -165,7 +177,7 @@ impl Engine {
         let value = run
             .evaluate(&body.into(), &mode, &origin, None)
             .and_then(|val| run.finish(&val))
-            .map_err(|fault| fault.to_error())?
+            .map_err(|fault| with_nearest(fault.to_error(), &fault, scope))?
             .unwrap_or_default();
         Ok(match value {
             Value::String(text) if &*newline != "\n" => text.replace('\n', &newline).into(),
@@ -237,7 +249,12 @@ impl Engine {
     fn syntax_error(&self, text: &Arc<str>, mode: &Mode, node: &Node) -> Option<Error> {
         let error = match self.program(text, mode) {
             Ok(program) => self.unknown_lookup(&program)?,
-            Err(error) => error,
+            Err(mut error) => {
+                if matches!(mode, Mode::Condition) && error.help.is_none() && assigns(text) {
+                    error.help = Some("compare with `==`".into());
+                }
+                error
+            }
         };
         let fault = Fault {
             words: Words::Failure(error.message),
@@ -303,8 +320,32 @@ fn compile_with_header(text: &str) -> Result<Program, SyntaxError> {
     compile(body, &Mode::File(Arc::new(overrides)))
 }
 
-pub(super) fn told(fault: &Fault, node: &Node) -> TemplateError {
-    fault.to_error().at(&node.mark)
+pub(super) fn told(fault: &Fault, node: &Node, scope: &dyn Scope) -> TemplateError {
+    with_nearest(fault.to_error().at(&node.mark), fault, scope)
+}
+
+/// Adds the nearest name that there is to the failure of a name that there is not.
+fn with_nearest(mut error: TemplateError, fault: &Fault, scope: &dyn Scope) -> TemplateError {
+    if let Words::Name(name) = &fault.words
+        && error.help.is_none()
+    {
+        let names = scope.names();
+        let near = nearest(name, names.iter().map(|name| &**name));
+        error.help = near.map(|near| format!("did you mean `{near}`?"));
+    }
+    error
+}
+
+/// Tells whether a condition assigns where it means to compare.
+fn assigns(condition: &str) -> bool {
+    let bytes = condition.as_bytes();
+    let is_operator = |byte: Option<&u8>| byte.is_some_and(|byte| b"=!<>".contains(byte));
+    let at = |index: usize| bytes[index] == b'=' && !condition[..index].contains('(');
+    (0..bytes.len()).any(|index| {
+        at(index)
+            && !is_operator(bytes.get(index + 1))
+            && !is_operator(index.checked_sub(1).and_then(|before| bytes.get(before)))
+    })
 }
 
 #[cfg(test)]

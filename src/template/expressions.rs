@@ -10,8 +10,10 @@ use super::filters::{Filter, FilterBody};
 use super::finish::Finish;
 use super::frame::Frame;
 use super::runtime::{Dict, Evaluated, Fault, Val, Words};
+use super::scope::Binding;
 use super::syntax::{Argument, Comparison, Expression, FilterUse, Operator, Place};
-use super::{functions, loops, methods, operators, python};
+use super::{functions, is_template, loops, methods, operators, python};
+use crate::node::{Kind, Node};
 use crate::value::Value;
 
 impl Frame<'_> {
@@ -129,6 +131,19 @@ impl Frame<'_> {
         }
     }
 
+    /// Returns what a user wrote, where a variable is `!unsafe` text with a template in it.
+    fn unsafe_source(&self, name: &str, data: &Val) -> Option<Node> {
+        data.as_str().filter(|text| is_template(text))?;
+        let binding = match &self.scope {
+            Some(scope) => scope.get(name),
+            None => self.run.scope.get(name),
+        };
+        match binding? {
+            Binding::Source(node) if matches!(node.kind, Kind::Unsafe(_)) => Some(node),
+            _ => None,
+        }
+    }
+
     fn name(&mut self, name: &Arc<str>, place: Place) -> Evaluated {
         if let Some(val) = self.local(name) {
             return self.run.force(&val);
@@ -136,7 +151,10 @@ impl Frame<'_> {
         if let Some(val) = self.run.unread(self.scope.as_ref(), name) {
             // What a template of the variable's own reads, it tells itself.
             return match self.run.force(&val)? {
-                data if matches!(val, Val::Data(_)) => self.reads(data),
+                data if matches!(val, Val::Data(_)) => match self.unsafe_source(name, &data) {
+                    Some(node) => self.run.holds(&node).map(|()| data),
+                    None => self.reads(data),
+                },
                 read => Ok(read),
             };
         }

@@ -34,6 +34,8 @@ pub(super) struct Frame<'r> {
     blocks: Rc<RefCell<Blocks>>,
     parent: Option<Val>,
     loops: usize,
+    /// How many failures were told in the text, where that is wanted instead of the failure.
+    n_told: Option<usize>,
 }
 
 impl<'r> Frame<'r> {
@@ -47,6 +49,45 @@ impl<'r> Frame<'r> {
             blocks: Rc::default(),
             parent: None,
             loops: 0,
+            n_told: None,
+        }
+    }
+
+    /// Runs a template whose failures are told where they are, as Ansible shows the names of
+    /// tasks. A failure that leaves no value to go on with ends the text.
+    pub(super) fn shown(&mut self, body: &Body) -> String {
+        self.n_told = Some(0);
+        let mut out = Vec::new();
+        let ended = match body {
+            Body::Expression(expression) => self.expression(expression).map(|val| out.push(val)),
+            Body::Template(statements) => self.root(statements, &mut out),
+        };
+        let mut text: String = out
+            .into_iter()
+            .map(|val| self.part(self.run.finish(&val)))
+            .collect();
+        match ended {
+            Ok(()) => {}
+            Err(fault) if fault.is_raised() => {
+                text += &self.part(Err(fault));
+                let number = self.n_told.map_or(1, |n_told| n_told + 1);
+                text += &format!("<< error {number} - template potentially truncated >>");
+            }
+            Err(fault) => text += &self.part(Err(fault)),
+        }
+        text
+    }
+
+    /// Returns a part of a text, or what stands for the failure of it.
+    fn part(&mut self, value: Evaluated<Option<Value>>) -> String {
+        match value {
+            Ok(None | Some(Value::Null)) => String::new(),
+            Ok(Some(value)) => value.to_string(),
+            Err(fault) => {
+                let number = self.n_told.map_or(1, |n_told| n_told + 1);
+                self.n_told = Some(number);
+                format!("<< error {number} - {} >>", fault.message())
+            }
         }
     }
 
@@ -165,7 +206,14 @@ impl<'r> Frame<'r> {
         match statement {
             Statement::Text(text) => out.push(Arc::clone(text).into()),
             Statement::Print(expression) => {
-                let val = self.expression(expression)?;
+                let val = match self.expression(expression) {
+                    Ok(Val::Undefined(fault)) | Err(fault)
+                        if self.n_told.is_some() && !fault.is_raised() =>
+                    {
+                        self.part(Err(fault)).into()
+                    }
+                    val => val?,
+                };
                 match val {
                     Val::Module(module) => out.extend(module.text.iter().cloned()),
                     Val::Undefined(fault) => return Err(fault),

@@ -265,6 +265,13 @@ impl<'a> Run<'a> {
         caught(evaluated)
     }
 
+    /// Compiles and evaluates a text that tells its own failures.
+    pub(super) fn shown(&self, text: &Arc<str>, node: &Node) -> Evaluated<String> {
+        let origin = Rc::new(Origin::Node(node.clone()));
+        let program = self.program(text, &Mode::Value, &origin)?;
+        Ok(Frame::new(self, origin, None).shown(&program.body))
+    }
+
     /// Returns the compiled text, or its syntax error with its place.
     pub(super) fn program(
         &self,

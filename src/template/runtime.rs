@@ -245,10 +245,16 @@ impl Fault {
         )
     }
 
+    /// Tells whether Python would leave the template with an exception.
+    pub(super) fn is_raised(&self) -> bool {
+        matches!(self.words, Words::Raised { .. })
+    }
+
     /// Returns the message in ansible-core's words.
     pub(super) fn message(&self) -> String {
         match &self.words {
             Words::Name(name) => format!("'{name}' is undefined"),
+            Words::Missing { owner, name } if *owner == "HostVars" => format!("hostvars[{name}]"),
             Words::Missing { owner, name } => {
                 format!("object of type '{owner}' has no attribute {name}")
             }

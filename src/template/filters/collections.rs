@@ -284,6 +284,15 @@ fn items2dict(call: &Call<'_>) -> Result<Value, String> {
     let value_name = call.given(1).cloned().unwrap_or_else(|| "value".into());
     let mut out = Map::new();
     for item in items {
+        // Of a pair the names are numbers.
+        if let (Some(pair), Value::Int(key), Value::Int(value)) =
+            (item.as_list(), &key_name, &value_name)
+            && let (Ok(key), Ok(value)) = (usize::try_from(*key), usize::try_from(*value))
+            && let (Some(key), Some(value)) = (pair.get(key), pair.get(value))
+        {
+            out.insert(key.clone(), value.clone());
+            continue;
+        }
         let Some(map) = item.as_map() else {
             return Err(format!(
                 "items2dict requires a list of dictionaries, got {} instead.",
@@ -384,9 +393,27 @@ fn rekey_on_member(call: &Call<'_>) -> Result<Value, String> {
     Ok(out.into())
 }
 
+/// Quotes a literal that is no JSON: Python's library takes `` `word` `` as text.
+fn with_quoted_literals(query: &str) -> String {
+    let mut parts = query.split('`');
+    let mut quoted = parts.next().unwrap_or_default().to_owned();
+    while let Some(literal) = parts.next() {
+        let is_json = serde_json::from_str::<serde_json::Value>(literal).is_ok();
+        let Some(after) = parts.next() else {
+            return query.to_owned();
+        };
+        let literal = match is_json || literal.ends_with('\\') {
+            true => literal.to_owned(),
+            false => serde_json::Value::from(literal.trim_start()).to_string(),
+        };
+        quoted += &format!("`{literal}`{after}");
+    }
+    quoted
+}
+
 fn json_query(call: &Call<'_>) -> Result<Value, String> {
     let query = call.required(0).to_string();
-    let expression = jmespath::compile(&query)
+    let expression = jmespath::compile(&with_quoted_literals(&query))
         .map_err(|error| format!("JMESPathError in json_query filter plugin:\n{error}"))?;
     let text = serde_json::to_string(&call.input).map_err(|error| error.to_string())?;
     let data = jmespath::Variable::from_json(&text)?;

@@ -140,10 +140,15 @@ fn human_readable(call: &Call<'_>) -> Result<Value, String> {
 }
 
 fn human_to_bytes(call: &Call<'_>) -> Result<Value, String> {
-    let unit = call.text_at(0);
-    size::parse(&call.text(), unit.as_deref(), call.flag(1, false))
-        .map(Value::from)
-        .ok_or_else(|| "human_to_bytes() can't interpret the input".to_owned())
+    let (text, unit) = (call.text(), call.text_at(0));
+    let size = size::parse(&text, unit.as_deref(), call.flag(1, false));
+    size.map(Value::from).ok_or_else(|| {
+        let why = match text.starts_with(|first: char| first.is_ascii_digit()) {
+            true => String::new(),
+            false => format!(": human_to_bytes() can't interpret following string: {text}"),
+        };
+        format!("human_to_bytes() can't interpret the input{why}")
+    })
 }
 
 fn generator(frame: &Frame<'_>, seed: Option<&Val>) -> Evaluated<Generator> {

@@ -8,7 +8,7 @@ use super::super::python::Number;
 use super::super::runtime::{Evaluated, Val, Words};
 use super::super::syntax::Place;
 use super::{Filter, data, running};
-use crate::value::Value;
+use crate::value::{Value, repr};
 
 pub(super) const FILTERS: &[Filter] = &[
     running("default", "default_value boolean", default).with_undefined(),
@@ -20,7 +20,7 @@ pub(super) const FILTERS: &[Filter] = &[
     })
     .with_undefined(),
     running("string", "", string),
-    data("bool", "", |call| Ok(boolean(&call.input).into())),
+    running("bool", "", boolean),
     data("int", "default base", integer),
     data("float", "default", |call| Ok(float(call))),
 ];
@@ -68,13 +68,29 @@ fn string(frame: &mut Frame<'_>, input: Val, _: Bound<Val>, _: Place) -> Evaluat
     Ok(frame.run.text_of(&input)?.into())
 }
 
-fn boolean(value: &Value) -> bool {
-    match value {
-        Value::String(text) => {
-            matches!(&*text.to_lowercase(), "yes" | "on" | "true" | "1")
-        }
-        value => super::super::python::equal(value, &1.into()),
+fn boolean(frame: &mut Frame<'_>, input: Val, _: Bound<Val>, place: Place) -> Evaluated {
+    let value = frame.run.finish(&input)?.unwrap_or_default();
+    let word = match &value {
+        Value::String(text) => Some(text.to_lowercase()),
+        Value::Int(_) | Value::Bool(_) => Some(value.to_string().to_lowercase()),
+        _ => None,
+    };
+    let (result, is_known) = match word.as_deref() {
+        Some("yes" | "on" | "true" | "1") => (true, true),
+        Some("no" | "off" | "false" | "0") => (false, true),
+        _ => (super::super::python::equal(&value, &1.into()), false),
+    };
+    if !is_known && let Some(mark) = frame.failed(place, "").to_error().mark {
+        let message = format!(
+            "The `bool` filter coerced invalid value {} ({}) to {}. This feature will be removed \
+             from ansible-core version 2.23.",
+            repr(&value),
+            value.python_type(),
+            if result { "True" } else { "False" }
+        );
+        frame.run.engine.services().deprecate(message, &mark);
     }
+    Ok(result.into())
 }
 
 fn integer(call: &Call<'_>) -> Result<Value, String> {
