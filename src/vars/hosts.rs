@@ -187,9 +187,16 @@ fn known_of_host(inventory: &Inventory, host: &str) -> Layer {
     let short = host.split('.').next().unwrap_or(host);
     let groups = inventory.group_names(host);
     let groups = Value::list(groups.iter().map(|name| &**name));
-    let pairs: [(&str, Value); 3] = [
+    let file = inventory.host(host).and_then(|known| known.source.clone());
+    let directory = file.as_deref().and_then(|file| file.parent());
+    let place = |path: Option<&Path>| {
+        path.map_or(Value::Null, |path| path.to_string_lossy().as_ref().into())
+    };
+    let pairs: [(&str, Value); 5] = [
         ("inventory_hostname", host.into()),
         ("inventory_hostname_short", short.into()),
+        ("inventory_file", place(file.as_deref())),
+        ("inventory_dir", place(directory)),
         ("group_names", groups),
     ];
     let bindings: IndexMap<Arc<str>, Binding> = pairs

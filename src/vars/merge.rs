@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use crate::node::{Kind, Node};
+use crate::source::{Mark, SourceFile};
 use crate::template::Binding;
 use crate::value::{Map, Value};
 
 /// Lays the bindings of one name over one another, strongest first, as far as they are
-/// dictionaries of one kind.
+/// dictionaries. Data stays data, also beside what a user wrote.
 pub(super) fn merged(bindings: impl Iterator<Item = Binding>) -> Option<Binding> {
     let mut bindings = bindings;
     let mut result = bindings.next()?;
@@ -21,10 +22,25 @@ pub(super) fn merged(bindings: impl Iterator<Item = Binding>) -> Option<Binding>
             (Binding::Final(Value::Map(weak)), Binding::Final(Value::Map(strong))) => {
                 Binding::Final(over_map(&weak, strong).into())
             }
-            _ => break,
+            (weaker, strong) => match (as_written(&weaker), as_written(strong)) {
+                (Some(weak), Some(strong)) => Binding::Source(over_node(&weak, &strong)),
+                _ => break,
+            },
         };
     }
     Some(result)
+}
+
+/// Returns a dictionary as a node, which stays inert where it was data.
+fn as_written(binding: &Binding) -> Option<Node> {
+    match binding {
+        Binding::Source(node) if node.as_map().is_some() => Some(node.clone()),
+        Binding::Final(value @ Value::Map(_)) => {
+            let file = SourceFile::new("<facts>", "");
+            Some(Node::inert(value, &Mark::start_of(&file)))
+        }
+        _ => None,
+    }
 }
 
 fn over_node(weak: &Node, strong: &Node) -> Node {
