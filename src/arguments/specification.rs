@@ -471,12 +471,10 @@ impl Arguments {
     /// Takes an option as a typed value.
     pub fn take<T: Argument>(&mut self, name: &'static str) -> Result<T, Problem> {
         let name = unraw(name);
-        // A null raw option counts as not given.
-        match self
-            .values
-            .swap_remove(name)
-            .filter(|value| *value != Value::Null)
-        {
+        // A null raw option counts as not given where that is possible.
+        let keeps_null = T::TYPE == OptionType::Raw && T::absent().is_none();
+        let given = self.values.swap_remove(name);
+        match given.filter(|value| keeps_null || *value != Value::Null) {
             Some(value) => {
                 T::convert(&value).map_err(|why| wrong_type(name, &value, T::TYPE, &why))
             }

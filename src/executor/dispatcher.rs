@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use indexmap::IndexSet;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 
 use super::RunOutcome;
@@ -40,9 +41,13 @@ impl From<Error> for Stop {
 }
 
 /// A worker's message: a task is over on a host.
+///
+/// It gives its place back when it is taken in, not before: with `--forks 1` the next host starts
+/// when this one is told.
 pub(super) struct Finished {
     pub(super) host: Arc<str>,
     pub(super) outcome: Outcome,
+    pub(super) places: [Option<OwnedSemaphorePermit>; 2],
 }
 
 /// All state of a run.
@@ -199,11 +204,13 @@ impl<'a> Dispatcher<'a> {
             self.world.tell(Event::NoHostsMatched);
             return Ok(Ended::Done);
         }
+        // `order` is of the batches: what lists the play's hosts does not follow it.
+        let all = self.inventories.hosts_in_order(&facts.patterns)?;
         for batch in batches {
             let before = self.failed.len() + self.unreachable.len();
             let n_hosts = batch.len();
             let opened = self.begin_batch(play, &batch).await?;
-            let run = self.batch(play, &facts, &hosts, batch).await;
+            let run = self.batch(play, &facts, &all, batch).await;
             if opened {
                 self.end_around(run.as_ref().err()).await;
             }

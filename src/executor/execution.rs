@@ -202,13 +202,15 @@ impl Execution {
     /// Returns the loop item's label as reporters see it.
     pub(super) fn shown_label(&self) -> Option<Value> {
         let label = self.label.as_ref()?;
-        Some(if self.no_log {
-            "(censored due to no_log)".into()
-        } else {
-            label.clone()
+        Some(match self.no_log {
+            true => CENSORED.into(),
+            false => label.clone(),
         })
     }
 }
+
+/// What is shown instead of an item that may be secret.
+pub(super) const CENSORED: &str = "(censored due to no_log)";
 
 /// What came of a task on one host.
 #[derive(Clone, Debug)]

@@ -30,18 +30,19 @@ pub(super) struct Named {
     pub(super) name: Option<String>,
 }
 
-/// Finds the handlers that `notification` means among all, given in the order of the play: the
-/// last one of that name, and those that listen to it, of one name the last.
+/// Finds the handlers that `notification` means among all, given in the order of the play: of one
+/// name the first that stands in the last place that has one, where a place is a role or the play;
+/// and those that listen to it.
 pub(super) fn notified(handlers: &[Named], notification: &str) -> Vec<Arc<Task>> {
-    let mut found: Vec<Arc<Task>> = handlers
-        .iter()
-        .rev()
+    let places: Vec<&[Named]> = handlers.chunk_by(Named::stands_beside).collect();
+    let by_place = || places.iter().rev().copied().flatten();
+    let mut found: Vec<Arc<Task>> = by_place()
         .find(|named| named.is_called(notification))
         .map(|named| Arc::clone(&named.handler))
         .into_iter()
         .collect();
     let mut seen = HashSet::new();
-    for named in handlers.iter().rev() {
+    for named in by_place() {
         if !named
             .handler
             .listen
@@ -62,6 +63,13 @@ pub(super) fn notified(handlers: &[Named], notification: &str) -> Vec<Arc<Task>>
 }
 
 impl Named {
+    fn stands_beside(&self, other: &Self) -> bool {
+        match (self.handler.role(), other.handler.role()) {
+            (Some(role), Some(other)) => Arc::ptr_eq(role, other),
+            (role, other) => role.is_none() && other.is_none(),
+        }
+    }
+
     fn is_called(&self, notification: &str) -> bool {
         let Some(name) = &self.name else {
             return false;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::batch::Batch;
 use super::dispatcher::{Dispatcher, Finished, Stop};
-use super::execution::{Execution, Include};
+use super::execution::{CENSORED, Execution, Include};
 use super::host::Step;
 use super::plan::Planner;
 use crate::error::{Error, ErrorKind};
@@ -233,7 +233,11 @@ fn requests(finished: &[Finished]) -> Vec<Request> {
                 None => requests.push(Request {
                     include: include.clone(),
                     bound: execution.bound.clone(),
-                    label: execution.shown_label(),
+                    // As in Ansible also where there is no loop.
+                    label: match execution.no_log {
+                        true => Some(CENSORED.into()),
+                        false => execution.shown_label(),
+                    },
                     hosts: vec![Arc::clone(&done.host)],
                 }),
             }

@@ -179,6 +179,7 @@ impl<'a> LoopVariables<'a> {
             Ok(label) => execution.label = label,
             Err(failure) => {
                 let reason = failure.brief();
+                execution.label = Some(Value::Null);
                 execution.set("failed", true);
                 execution.set(
                     "msg",

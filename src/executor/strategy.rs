@@ -168,7 +168,8 @@ impl Dispatcher<'_> {
                 .map_err(|failure| failure.error(&task.mark))?
                 .unwrap_or(false))
         };
-        let once = always_once(task) || said(Keyword::RunOnce)?;
+        let said_once = said(Keyword::RunOnce)?;
+        let once = always_once(task) || said_once;
         let stops_all = said(Keyword::AnyErrorsFatal).unwrap_or(false)
             || (self.world.options.any_errors_fatal
                 && task.keyword(Keyword::AnyErrorsFatal).is_none());
@@ -177,7 +178,8 @@ impl Dispatcher<'_> {
         let running = Running {
             task: Arc::clone(task),
             info: self.task_info(task, &renderer),
-            once,
+            // What runs once by its nature (`pause`) gives its result to the first host alone.
+            once: said_once,
         };
         self.world.tell(Event::TaskStarted {
             task: Arc::clone(&running.info),
@@ -198,6 +200,7 @@ impl Dispatcher<'_> {
         let mut finished = Vec::with_capacity(hosts.len());
         while let Some(mut done) = self.next_finished().await? {
             self.absorb(batch, &running, &mut done)?;
+            done.places = [None, None];
             finished.push(done);
         }
         Ok(Round { finished, fatal })
@@ -220,12 +223,7 @@ impl Dispatcher<'_> {
             info: Arc::clone(&running.info),
             host: Arc::clone(host),
             scope: Arc::new(Searching {
-                path: Value::list(
-                    scopes
-                        .search_path()
-                        .iter()
-                        .map(|path| Value::from(path.display().to_string())),
-                ),
+                path: self.search_path(batch, &*scopes),
                 inner: self.inventories.task_scope(Some(host), &running.task)?,
             }),
             scopes,
@@ -235,11 +233,11 @@ impl Dispatcher<'_> {
         let place = gate.map(in_turn);
         let fork = self.world.forks.clone().map(in_turn);
         self.workers.spawn(async move {
-            let _place = match place {
+            let place = match place {
                 Some(place) => place.await,
                 None => None,
             };
-            let _fork = match fork {
+            let fork = match fork {
                 Some(fork) => fork.await,
                 None => None,
             };
@@ -250,9 +248,24 @@ impl Dispatcher<'_> {
             Finished {
                 outcome: task::run(&job).await,
                 host: job.host,
+                places: [place, fork],
             }
         });
         Ok(())
+    }
+
+    /// Returns the value of `ansible_search_path`: the places of the task, and the playbook's.
+    fn search_path(&self, batch: &Batch, scopes: &dyn Scopes) -> Value {
+        let mut paths = scopes.search_path();
+        let playbook = self
+            .world
+            .options
+            .working_directory
+            .join(&batch.play.directory);
+        if !paths.contains(&playbook) {
+            paths.push(playbook);
+        }
+        Value::list(paths.iter().map(|path| path.display().to_string()))
     }
 
     /// Returns what tells listeners of the warnings of templates and lookups.
@@ -325,7 +338,7 @@ impl Dispatcher<'_> {
         let name = match renderer.text(written) {
             Ok(name) => name.unwrap_or_default(),
             Err(_) => written
-                .map(|node| node.to_value().to_string())
+                .map(|node| renderer.engine.shown(node, renderer.scope))
                 .unwrap_or_default(),
         };
         let no_log = match renderer.flag(&task.layer, Keyword::NoLog) {
@@ -500,6 +513,7 @@ impl Dispatcher<'_> {
                 continue;
             };
             self.absorb(batch, &running, &mut done)?;
+            done.places = [None, None];
             self.include(batch, &running.task, std::slice::from_ref(&done))?;
             if self.is_doomed(batch, facts) {
                 self.workers.shutdown().await;

@@ -84,6 +84,14 @@ impl Inventories {
         self.extra.contains_key(name)
     }
 
+    /// Returns the hosts that patterns and the limit leave, in the inventory's order.
+    pub(super) fn hosts_in_order(&self, patterns: &[String]) -> Result<Vec<HostName>, Error> {
+        let patterns: Vec<&str> = patterns.iter().map(String::as_str).collect();
+        let limit = self.limit.as_ref();
+        let selected = self.inventory.select(&patterns, limit, Order::Inventory)?;
+        Ok(selected.hosts)
+    }
+
     /// Returns the hosts that patterns and the limit leave, in the play's order.
     pub(super) fn hosts_of(
         &self,
@@ -261,7 +269,7 @@ impl Inventories {
         });
         let before = self.inventory.host(name).cloned();
         let mut inventory = Inventory::clone(&self.inventory);
-        let mut changed = inventory.add_host(name, Some("all"))?;
+        let mut changed = before.is_none() && inventory.add_host(name, Some("all"))?;
         for group in groups {
             let group = inventory.add_group(group)?;
             changed |= inventory.add_host(name, Some(&group))?;

@@ -621,11 +621,8 @@ impl Reporter for DefaultReporter {
                 let line = format!("NOTIFIED HANDLER {handler} for {host}");
                 streams.out(&self.paint(&line, |palette| &palette.verbose))
             }
-            Event::Meta { text, host } if self.options.results.verbosity > 1 => {
-                let line = match host {
-                    Some(host) => format!("META: {text} for {host}"),
-                    None => format!("META: {text}"),
-                };
+            Event::Meta { text, .. } if self.options.results.verbosity > 1 => {
+                let line = format!("META: {text}");
                 streams.out(&self.paint(&line, |palette| &palette.verbose))
             }
             Event::HandlerNotified { .. } | Event::Meta { .. } => Ok(()),

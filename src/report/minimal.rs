@@ -1,5 +1,6 @@
 //! The output of ad-hoc runs: ansible's `minimal` and `oneline` callbacks.
 
+use std::collections::HashSet;
 use std::io;
 
 use super::diagnostic::{self, render_origin};
@@ -18,10 +19,12 @@ pub struct MinimalReporter {
     pub style: ResultStyle,
     /// `--one-line`.
     pub one_line: bool,
+    /// Errors are told once, whatever hosts they are of.
+    pub told: HashSet<String>,
 }
 
 impl MinimalReporter {
-    fn finished(&self, result: &TaskResult, streams: &mut Streams<'_>) -> io::Result<()> {
+    fn finished(&mut self, result: &TaskResult, streams: &mut Streams<'_>) -> io::Result<()> {
         let (word, mark, colour) = match result.status {
             Status::Ok => ("SUCCESS", "SUCCESS", &self.palette.ok),
             Status::Changed => ("CHANGED", "CHANGED", &self.palette.changed),
@@ -31,8 +34,10 @@ impl MinimalReporter {
                 ("UNREACHABLE!", "UNREACHABLE!", &self.palette.unreachable)
             }
         };
-        if let Some(error) = &result.error {
-            let text = format!("[ERROR]: {}", render_origin(error));
+        let error = result.error.as_ref().filter(|_| !self.one_line);
+        if let Some(text) = error.map(|error| format!("[ERROR]: {}", render_origin(error)))
+            && self.told.insert(text.clone())
+        {
             streams.out(&self.painter.paint(&text, &self.palette.error))?;
         }
         let map = result.result.as_map().cloned().unwrap_or_default();
@@ -48,20 +53,44 @@ impl MinimalReporter {
         let host = &result.host;
         let text = match (result.status, is_text, self.one_line) {
             (Status::Skipped, ..) => format!("{host} | SKIPPED"),
+            // Ansible tells such a failure twice.
+            (Status::Failed | Status::Ignored, true, true) => format!(
+                "{}\n{host} | {mark} => {}",
+                text_line(host, word, &map),
+                self.one_line(&map)
+            ),
             (_, true, true) => text_line(host, word, &map),
             (_, true, false) => text_block(host, word, &map),
-            (_, false, one_line) => {
+            (Status::Unreachable | Status::IgnoredUnreachable, false, true) => {
+                format!("{host} | {mark}: {}", field(&map, "msg"))
+            }
+            (_, false, true) => format!("{host} | {mark} => {}", self.one_line(&map)),
+            (_, false, false) => {
                 let style = ResultStyle {
-                    pretty: Some(!one_line),
+                    pretty: Some(true),
                     ..self.style
                 };
-                format!(
-                    "{host} | {mark} => {}",
-                    dump(&clean(&map, action == "debug"), style)
-                )
+                let map = clean(&map, action == "debug");
+                format!("{host} | {mark} => {}", dump(&map, style))
             }
         };
         streams.out(&self.painter.paint(&text, colour))
+    }
+
+    /// Returns a result as Python prints it with an indent of none, or of four where it is always
+    /// shown, without the line breaks.
+    fn one_line(&self, map: &Map) -> String {
+        let style = ResultStyle {
+            pretty: Some(true),
+            ..self.style
+        };
+        let is_indented = map.contains_key("_ansible_verbose_always");
+        let dumped = dump(&clean(map, false), style);
+        let lines = dumped.lines().map(|line| match is_indented {
+            true => line,
+            false => line.trim_start(),
+        });
+        lines.collect()
     }
 
     fn diff(&self, map: &Map, wanted: bool, streams: &mut Streams<'_>) -> io::Result<()> {
@@ -161,6 +190,7 @@ mod tests {
             palette: plain_palette(),
             style: ResultStyle::default(),
             one_line,
+            told: HashSet::new(),
         };
         let event = Event::HostFinished(result(&task("", action, false), status, json));
         reporter
@@ -206,7 +236,7 @@ mod tests {
             "command",
             Status::Unreachable,
             r#"{"changed":false,"msg":"no answer"}"#,
-            "web1 | UNREACHABLE! => {\"changed\": false, \"msg\": \"no answer\"}\n",
+            "web1 | UNREACHABLE!: no answer\n",
         );
     }
 
@@ -225,7 +255,7 @@ mod tests {
             "ping",
             Status::Ok,
             json,
-            "web1 | SUCCESS => {\"changed\": false, \"ping\": \"pong\"}\n",
+            "web1 | SUCCESS => {\"changed\": false,\"ping\": \"pong\"}\n",
         );
     }
 }

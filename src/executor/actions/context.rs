@@ -120,7 +120,8 @@ impl ActionContext<'_> {
         let mut answer = Answer::from_result(with_lines(reported.result));
         answer.steps = reported.steps;
         answer.steps.extend(beside);
-        answer.by_module = true;
+        // That a script ends badly is said by its action in Ansible.
+        answer.by_module = name != "script";
         if name != "setup"
             && let Some(Value::Map(facts)) = answer.result.get("ansible_facts")
         {

@@ -6,7 +6,7 @@ use crate::event::Event;
 use crate::executor::failure::Failure;
 use crate::node::Node;
 use crate::template::TemplateError;
-use crate::value::Value;
+use crate::value::{Value, repr};
 
 arguments! {
     /// Print statements during execution.
@@ -80,6 +80,14 @@ pub(super) async fn run(context: &mut ActionContext<'_>) -> Result<Answer, Failu
             ("skipped_reason", "Verbosity threshold not met.".into()),
             ("failed", false.into()),
         ]));
+    }
+    if let Some(var @ (Value::List(_) | Value::Map(_))) = &args.var {
+        return Err(Failure::action(format!(
+            "argument 'var' is of type {} and we were unable to convert to str: '{}' is not a \
+             string and conversion is not allowed",
+            var.python_type(),
+            repr(var)
+        )));
     }
     let written = context.written("var").filter(|_| args.var.is_some());
     let Some(node) = written else {

@@ -72,11 +72,7 @@ pub(super) fn variable_name(context: &ActionContext<'_>, name: &str) -> Result<S
         }
         _ => name.to_owned(),
     };
-    let mut characters = rendered.chars();
-    let starts_well = characters
-        .next()
-        .is_some_and(|first| first.is_ascii_alphabetic() || first == '_');
-    if starts_well && characters.all(|other| other.is_ascii_alphanumeric() || other == '_') {
+    if crate::playbook::is_variable_name(&rendered) {
         return Ok(rendered);
     }
     let failure = Failure::new(format!("Invalid variable name '{rendered}'.")).help(
