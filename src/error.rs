@@ -14,6 +14,9 @@ pub enum ErrorKind {
     Usage,
     /// A playbook, inventory, variable file or setting was wrong.
     Content,
+    /// A playbook can be read but not be played: Ansible ends as with any error, not as its
+    /// parser does.
+    Refused,
     /// A file, role or other thing the user named does not exist.
     Missing,
     /// A host could not be reached.
@@ -99,6 +102,11 @@ impl Error {
     /// Makes a content error: the user's file is wrong.
     pub fn content(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Content, message)
+    }
+
+    /// Makes an error about a playbook that Ansible's parser takes, and something else refuses.
+    pub fn refused(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Refused, message)
     }
 
     /// Makes an error about something the user named that does not exist.

@@ -56,20 +56,27 @@ impl Files for ControllerFiles {
     }
 
     fn list(&self, directory: &Path) -> Vec<String> {
-        let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-        let mut names: Vec<_> = entries
-            .map(|entry| entry.file_name().to_string_lossy().into_owned())
-            .collect();
-        names.sort();
-        names
+        names_in(directory)
     }
+}
+
+fn names_in(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
 }
 
 fn read_file(path: &Path, secrets: &Secrets) -> Result<Read> {
     let shown = path.display().to_string();
     let bytes = std::fs::read(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let beside = path.parent().map(names_in).unwrap_or_default();
             Error::missing(format!("the file `{shown}` does not exist"))
+                .suggest(&name, beside.iter().map(String::as_str))
         }
         _ => Error::missing(format!("the file `{shown}` cannot be read")).caused_by(error),
     })?;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::preparation::Preparation;
 use crate::error::{Error, Result};
+use crate::inventory::Order;
 use crate::node::Node;
 use crate::playbook::{Item, Play, Playbook, TagSelection, Task, Templates};
 use crate::template::Engine;
@@ -80,10 +81,9 @@ impl Lister<'_> {
         );
         if self.wanted.hosts {
             let words: Vec<&str> = patterns.iter().map(String::as_str).collect();
-            let selection = self
-                .prepared
-                .inventory
-                .targets(&words.join(","), self.prepared.limit.as_ref())?;
+            let limit = self.prepared.limit.as_ref();
+            let inventory = &self.prepared.inventory;
+            let selection = inventory.select(&words, limit, Order::Inventory)?;
             let shown = repr(&Value::list(patterns.iter().map(String::as_str)));
             write!(
                 text,

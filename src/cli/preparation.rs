@@ -91,7 +91,7 @@ impl Preparation {
         warnings.extend(config.warnings.iter().map(Warning::new));
         let told = told.into_iter().chain(told_of_filters);
         warnings.extend(told.map(Warning::new));
-        let limit_text = (!sources.limit.is_empty()).then(|| sources.limit.join(","));
+        let limit_text = sources.limit.last().cloned();
         let limit = limit_text
             .as_deref()
             .map(|text| Limit::parse(text, &directory))

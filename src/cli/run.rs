@@ -80,12 +80,17 @@ fn layout(args: &RunArgs, config: &Config) -> Result<Layout> {
 fn list_hosts(args: &RunArgs, prepared: &Preparation) -> Result<u8> {
     use std::io::Write;
 
-    super::tell_warnings(prepared);
     let limit = prepared.limit.as_ref();
     let hosts = match prepared.inventory.targets(&args.pattern, limit) {
-        Err(_) if limit.is_none() => Vec::new(),
+        Err(_) if limit.is_none() => {
+            for text in prepared.inventory.hosts_matching(&args.pattern)?.warnings {
+                super::tell_warning(prepared, &text, None);
+            }
+            Vec::new()
+        }
         targets => targets?.hosts,
     };
+    super::tell_warnings(prepared);
     let mut text = format!("  hosts ({}):\n", hosts.len());
     for host in hosts {
         text += &format!("    {host}\n");

@@ -1,5 +1,6 @@
 //! The listening end of a run: takes events off the channel and has the reporters show them.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -220,6 +221,7 @@ fn reporter(
                 ..default.results
             },
             one_line: layout == Layout::OneLine,
+            told: HashSet::new(),
         }),
     }
 }

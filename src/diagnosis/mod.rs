@@ -176,7 +176,7 @@ impl Diagnosis {
                 rules::of_connection(&error.message).unwrap_or(Class::Network)
             }
             ErrorKind::TaskFailed => rules::of_words(&error.message).unwrap_or(Class::Task),
-            ErrorKind::Usage | ErrorKind::Content | ErrorKind::Missing => {
+            ErrorKind::Usage | ErrorKind::Content | ErrorKind::Refused | ErrorKind::Missing => {
                 rules::of_words(&error.message).unwrap_or(Class::Playbook)
             }
             ErrorKind::Internal => Class::Runner,

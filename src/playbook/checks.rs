@@ -172,7 +172,7 @@ fn wrong_tasks_are_named_at_their_place_with_the_nearest_name() {
         ),
         (
             "    - debug:\n      vars: [a]\n",
-            "site.yml:4:13 `vars` must be a dictionary, not a list",
+            "site.yml:4:13 `vars` must be a dictionary, not a list (write `name: value` lines)",
         ),
         (
             "    - debug:\n      vars: {1a: x}\n",
@@ -189,7 +189,8 @@ fn wrong_tasks_are_named_at_their_place_with_the_nearest_name() {
         ),
         (
             "    - debug:\n      tags: {a: b}\n",
-            "site.yml:4:13 `tags` must be text or a list, not a dictionary",
+            "site.yml:4:13 `tags` must be text or a list, not a dictionary (write `tags: [one, \
+             two]`)",
         ),
         (
             "    - debug:\n      debugger: on_fail\n",
@@ -198,7 +199,8 @@ fn wrong_tasks_are_named_at_their_place_with_the_nearest_name() {
         ),
         (
             "    - debug:\n      loop: [1]\n      with_items: [1]\n",
-            "site.yml:5:7 two loops in one task: `loop` and `with_items`",
+            "site.yml:5:7 two loops in one task: `loop` and `with_items` (keep one of them, or put \
+             the task into a file that is included in a loop)",
         ),
         (
             "    - debug:\n      with_itmes: [1]\n",
@@ -277,11 +279,12 @@ fn wrong_tasks_are_named_at_their_place_with_the_nearest_name() {
         ("    -\n    - always: []\n", ""),
         (
             "    - rescue: [{debug: }]\n",
-            "site.yml:3:7 `rescue` stands without a `block`",
+            "site.yml:3:7 `rescue` stands without a `block` (put the tasks it is for under a \
+             `block:` beside it)",
         ),
         (
             "    - block: text\n",
-            "site.yml:3:14 `block` must be a list of tasks, not text",
+            "site.yml:3:14 `block` must be a list of tasks, not text (start each task with a dash)",
         ),
         (
             "    - block: []\n      register: x\n",
@@ -312,10 +315,14 @@ fn wrong_tasks_are_named_at_their_place_with_the_nearest_name() {
 #[test]
 fn wrong_plays_are_named_at_their_place() {
     for (text, expected) in [
-        ("", "site.yml:1:1 the playbook is empty"),
+        (
+            "",
+            "site.yml:1:1 the playbook is empty (write a play: `- hosts: all`, with its `tasks:`)",
+        ),
         (
             "[]",
-            "site.yml:1:1 A playbook must contain at least one play",
+            "site.yml:1:1 A playbook must contain at least one play (write a play: `- hosts: all`, \
+             with its `tasks:`)",
         ),
         (
             "hosts: all\n",
@@ -332,7 +339,8 @@ fn wrong_plays_are_named_at_their_place() {
         ),
         (
             "- hosts:\n",
-            "site.yml:1:3 Hosts list cannot be empty. Please check your playbook",
+            "site.yml:1:3 Hosts list cannot be empty. Please check your playbook (say where it runs, \
+             e.g. `hosts: all`)",
         ),
         (
             "- hosts: [a, 1]\n",
@@ -344,7 +352,8 @@ fn wrong_plays_are_named_at_their_place() {
         ),
         (
             "- hosts: all\n  register: x\n",
-            "site.yml:2:3 'register' is not a valid attribute for a Play",
+            "site.yml:2:3 'register' is not a valid attribute for a Play (`register` is for tasks: \
+             indent it as far as the other keys of its task)",
         ),
         (
             "- hosts: all\n  tasks: {a: b}\n",
@@ -380,7 +389,8 @@ fn wrong_plays_are_named_at_their_place() {
         ),
         (
             "- hosts: all\n  roles: web\n",
-            "site.yml:2:10 A malformed role declaration was encountered: `roles` should be a list, not text",
+            "site.yml:2:10 A malformed role declaration was encountered: `roles` should be a list, \
+             not text (write a line `- NAME` for each role)",
         ),
         (
             "- hosts: all\n  roles: [web]\n",

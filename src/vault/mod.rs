@@ -143,7 +143,7 @@ impl From<VaultError> for Error {
         let kind = match &error {
             // The password is what is missing, not the file what is wrong.
             VaultError::NoSecrets | VaultError::WrongSecret { .. } => ErrorKind::Missing,
-            _ => ErrorKind::Content,
+            _ => ErrorKind::Refused,
         };
         Self::new(kind, error.to_string()).help(help)
     }

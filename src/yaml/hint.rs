@@ -12,7 +12,11 @@ use crate::source::{Mark, SourceFile};
 
 /// Turns libyaml's error into ours.
 pub(super) fn syntax_error(file: &Arc<SourceFile>, error: &libyaml_safer::Error) -> Error {
-    let position = error.problem_mark().unwrap_or_default();
+    // Where a quote is open is told, not the end of the file.
+    let opened = error
+        .context_mark()
+        .filter(|_| error.problem().contains("unexpected end of stream"));
+    let position = opened.or(error.problem_mark()).unwrap_or_default();
     let mark = last_place(file, mark_at(file, &position));
     let line = mark.line_text().unwrap_or("");
     if let Some(found) = classic_mistake(line, &mark, error.problem()) {

@@ -129,6 +129,14 @@ impl Loading<'_> {
     }
 
     fn neither_module_nor_keyword(&mut self, keys: &[(&Node, &Node)]) {
+        if let Some((key, _)) = keys.iter().find(|(key, _)| key.as_str() == Some("hosts")) {
+            self.error(
+                Error::content("a play stands here, among tasks")
+                    .at(&key.mark)
+                    .help("bring it with `import_playbook`, beside the other plays"),
+            );
+            return;
+        }
         for (key, _) in keys {
             let name = key.to_value().to_string();
             let known = Place::Task.keywords().map(Keyword::name);

@@ -25,7 +25,7 @@ use super::play::Playbook;
 use super::role::Role;
 use super::search;
 use super::task::Task;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::node::{Kind, Node};
 use crate::source::Mark;
 use crate::yaml;
@@ -128,6 +128,11 @@ impl<'a> Loading<'a> {
     /// Reports an error at a node.
     fn wrong(&mut self, node: &Node, message: impl Into<String>) {
         self.error(Error::content(message).at(&node.mark));
+    }
+
+    /// Reports what is wrong and what to write instead.
+    fn wrong_form(&mut self, node: &Node, message: impl Into<String>, help: &str) {
+        self.error(Error::content(message).at(&node.mark).help(help));
     }
 
     /// Reads a YAML file; `mark` is where it was asked for. `None` after an error.
@@ -236,6 +241,10 @@ impl<'a> Loading<'a> {
                 error.help(format!(
                     "put `{name}` under `apply:` to give it to the included tasks"
                 ))
+            } else if place == Place::Play && Keyword::find(&name, Place::Task).is_some() {
+                error.help(format!(
+                    "`{name}` is for tasks: indent it as far as the other keys of its task"
+                ))
             } else {
                 error.suggest(&name, place.keywords().map(Keyword::name))
             },
@@ -312,9 +321,13 @@ impl<'a> Loading<'a> {
                 }
             }
             Kind::Text(_) | Kind::Unsafe(_) | Kind::Null => {}
-            _ => self.wrong(
-                value,
-                format!("`tags` must be text or a list, not {}", value.kind_name()),
+            _ => self.error(
+                Error::refused(format!(
+                    "`tags` must be text or a list, not {}",
+                    value.kind_name()
+                ))
+                .at(&value.mark)
+                .help("write `tags: [one, two]`"),
             ),
         }
     }
@@ -340,12 +353,18 @@ impl<'a> Loading<'a> {
             return;
         };
         if !choices.contains(&text) {
+            // What a strategy plugin is, is not for Ansible's parser to say.
+            let kind = match keyword {
+                Keyword::Strategy => ErrorKind::Refused,
+                _ => ErrorKind::Content,
+            };
+            let name = keyword.name();
+            let choices_told = choices.join(", ");
             self.error(
-                Error::content(format!(
-                    "`{}` has no value `{text}`: it is one of {}",
-                    keyword.name(),
-                    choices.join(", ")
-                ))
+                Error::new(
+                    kind,
+                    format!("`{name}` has no value `{text}`: it is one of {choices_told}"),
+                )
                 .at(&value.mark)
                 .suggest(text, choices.iter().copied()),
             );

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use super::super::keyword::{Keyword, Place};
 use super::super::layer::{Layer, LayerKind, Target, Vars};
+use super::super::names;
 use super::super::play::{Item, Play, VarsPrompt};
 use super::super::role::Role;
 use super::super::task::Task;
-use super::tasks::TASKS_HELP;
+use super::tasks::{TASKS_HELP, ignores_errors};
 use super::{Around, Loading, as_items, given};
 use crate::error::Error;
 use crate::node::{Kind, Node};
@@ -27,6 +28,21 @@ pub(super) struct Imported {
     conditions: Vec<Node>,
 }
 
+/// What an empty playbook needs.
+const FIRST_PLAY: &str = "write a play: `- hosts: all`, with its `tasks:`";
+
+/// Tells whether an entry of a playbook is a task that stands where a play should.
+fn is_task(entry: &Node) -> bool {
+    let keys = entry.as_map().unwrap_or_default();
+    let is_play = |key: &str| {
+        key == "hosts"
+            || IMPORT_NAMES.contains(&key)
+            || ["tasks", "roles", "pre_tasks", "post_tasks", "handlers"].contains(&key)
+    };
+    let keys = || keys.iter().filter_map(|(key, _)| key.as_str());
+    !keys().any(is_play) && keys().any(|key| names::builtin().any(|name| name == key))
+}
+
 impl Loading<'_> {
     /// Loads one playbook file; `import` is what the statement that brought it says, and where.
     pub(super) fn playbook(
@@ -41,16 +57,29 @@ impl Loading<'_> {
         };
         let directory = path.parent().unwrap_or(&path);
         match &root.kind {
+            Kind::List(entries) if entries.iter().any(is_task) => {
+                let entry = entries.iter().find(|entry| is_task(entry)).unwrap_or(&root);
+                self.wrong_form(
+                    entry,
+                    "a task stands here, among plays",
+                    "put it under the `tasks:` of a play, which starts with `- hosts:`",
+                );
+                Vec::new()
+            }
             Kind::List(entries) if !entries.is_empty() => entries
                 .iter()
                 .flat_map(|entry| self.entry(entry, directory, import.map(|(_, values)| values)))
                 .collect(),
             Kind::List(_) => {
-                self.wrong(&root, "A playbook must contain at least one play");
+                self.wrong_form(
+                    &root,
+                    "A playbook must contain at least one play",
+                    FIRST_PLAY,
+                );
                 Vec::new()
             }
             Kind::Null => {
-                self.wrong(&root, "the playbook is empty");
+                self.wrong_form(&root, "the playbook is empty", FIRST_PLAY);
                 Vec::new()
             }
             _ => {
@@ -193,7 +222,7 @@ impl Loading<'_> {
             directory,
             layer: &layer,
             handlers: false,
-            tolerated: false,
+            tolerated: ignores_errors(pairs),
         };
         let (play_roles, role_items, role_handlers) =
             self.play_roles(given(pairs, "roles"), tasks_around);
@@ -284,9 +313,10 @@ impl Loading<'_> {
             return None;
         };
         match &hosts.kind {
-            Kind::Null => self.wrong(
+            Kind::Null => self.wrong_form(
                 key,
                 "Hosts list cannot be empty. Please check your playbook",
+                "say where it runs, e.g. `hosts: all`",
             ),
             Kind::Text(text) if text.is_empty() => self.wrong(
                 hosts,
@@ -437,12 +467,13 @@ impl Loading<'_> {
             return (roles, items, handlers);
         };
         let Some(entries) = node.as_list() else {
-            self.wrong(
+            self.wrong_form(
                 node,
                 format!(
                     "A malformed role declaration was encountered: `roles` should be a list, not {}",
                     node.kind_name()
                 ),
+                "write a line `- NAME` for each role",
             );
             return (roles, items, handlers);
         };

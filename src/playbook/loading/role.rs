@@ -133,7 +133,7 @@ impl Loading<'_> {
         let source = given(pairs, "src").and_then(Node::as_str);
         if source.is_none() {
             self.error(
-                Error::content("the role has no name")
+                Error::refused("the role has no name")
                     .at(&entry.mark)
                     .help("give it `role:`"),
             );
@@ -293,7 +293,7 @@ impl Loading<'_> {
             .map(name)
             .collect();
         self.error(
-            Error::content(format!(
+            Error::refused(format!(
                 "roles depend on each other in a circle: {}",
                 names.join(" → ")
             ))

@@ -10,7 +10,7 @@ use super::super::task::{Action, ActionKind, IncludeRole, Loop, LoopControl, Met
 use super::action::Written;
 use super::tasks::inherited;
 use super::{Around, Loading, as_items, given, is_variable_name};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::node::{Kind, Node};
 
 impl Loading<'_> {
@@ -137,7 +137,7 @@ impl Loading<'_> {
         let found = Meta::ALL.iter().find(|(known, _)| *known == name.trim());
         let Some((_, action)) = found else {
             self.error(
-                Error::content(format!("`meta` has no action `{name}`"))
+                Error::refused(format!("`meta` has no action `{name}`"))
                     .at(&text.mark)
                     .suggest(&name, Meta::ALL.iter().map(|(known, _)| *known)),
             );
@@ -225,7 +225,7 @@ impl Loading<'_> {
     fn register(&mut self, name: &Node) -> Option<Arc<str>> {
         let text = name.as_str().filter(|name| is_variable_name(name));
         if text.is_none() {
-            self.wrong_name(name);
+            self.wrong_name(name, ErrorKind::Content);
         }
         text.map(Arc::from)
     }
@@ -243,7 +243,9 @@ impl Loading<'_> {
             self.check_templates(value);
             if let Some((first, _)) = &found {
                 let message = format!("two loops in one task: `{}` and `{name}`", first.to_value());
-                self.wrong(key, message);
+                self.error(Error::refused(message).at(&key.mark).help(
+                    "keep one of them, or put the task into a file that is included in a loop",
+                ));
             }
             found = Some((key.clone(), this));
         }

@@ -111,9 +111,10 @@ impl Loading<'_> {
         };
         let mut part = |key: &str| match entry.get(key) {
             Some(list) if list.as_list().is_none() => {
-                self.wrong(
+                self.wrong_form(
                     list,
                     format!("`{key}` must be a list of tasks, not {}", list.kind_name()),
+                    "start each task with a dash",
                 );
                 Vec::new()
             }
@@ -126,7 +127,11 @@ impl Loading<'_> {
             .find_map(|key| entry.entry(key).filter(is_filled));
         if let (None, Some((key, _))) = (entry.entry("block"), other) {
             let name = key.to_value();
-            self.wrong(key, format!("`{name}` stands without a `block`"));
+            self.wrong_form(
+                key,
+                format!("`{name}` stands without a `block`"),
+                "put the tasks it is for under a `block:` beside it",
+            );
             return None;
         }
         Some(Arc::new(Block {
@@ -281,7 +286,7 @@ impl Loading<'_> {
 }
 
 /// Tells whether `ignore_errors` says anything but no.
-fn ignores_errors(pairs: &[(Node, Node)]) -> bool {
+pub(super) fn ignores_errors(pairs: &[(Node, Node)]) -> bool {
     given(pairs, Keyword::IgnoreErrors.name())
         .is_some_and(|value| value.to_value().to_soft_bool() != Some(false))
 }

@@ -7,7 +7,7 @@ use super::super::layer::{Layer, LayerKind, Vars};
 use super::super::reserved::is_reserved;
 use super::super::vars_file;
 use super::{Around, Loading, as_items};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::node::{Kind, Node};
 use crate::source::Mark;
 use crate::value::repr;
@@ -57,7 +57,8 @@ impl Loading<'_> {
                     "`vars` must be a dictionary, not {}",
                     node.kind_name()
                 ))
-                .at(&node.mark),
+                .at(&node.mark)
+                .help("write `name: value` lines"),
             );
             return Arc::default();
         };
@@ -68,7 +69,7 @@ impl Loading<'_> {
                     self.warn_if_reserved(key);
                     variables.insert(name.into(), value.clone());
                 }
-                None => self.wrong_name(key),
+                None => self.wrong_name(key, ErrorKind::Refused),
             }
         }
         Arc::new(variables)
@@ -92,9 +93,9 @@ impl Loading<'_> {
     }
 
     /// Reports a name that no variable may have.
-    pub(super) fn wrong_name(&mut self, key: &Node) {
+    pub(super) fn wrong_name(&mut self, key: &Node, kind: ErrorKind) {
         self.error(
-            Error::content(format!("Invalid variable name `{}`", key.to_value()))
+            Error::new(kind, format!("Invalid variable name `{}`", key.to_value()))
                 .at(&key.mark)
                 .help("a name starts with a letter or `_` and holds letters, digits and `_`"),
         );
