@@ -197,12 +197,12 @@ fn without_places_of_specifications(text: &str) -> String {
     out + rest
 }
 
-/// Returns what a case says at its head: `# key: value`.
-fn said(name: &str, key: &str) -> Option<String> {
+/// Returns what a case says at its head: `# key: value`, as often as it stands there.
+fn said(name: &str, key: &str) -> Vec<String> {
     let text = std::fs::read_to_string(cases().join(format!("{name}.yml"))).unwrap();
-    let key = format!("# {key}: ");
-    let line = text.lines().find_map(|line| line.strip_prefix(&key))?;
-    Some(line.to_owned())
+    let key = format!("# {key}:");
+    let lines = text.lines().filter_map(|line| line.strip_prefix(&key));
+    lines.map(|line| line.trim().to_owned()).collect()
 }
 
 /// Has the command play a case that says how it is to be called.
@@ -212,20 +212,23 @@ fn said(name: &str, key: &str) -> Option<String> {
 )]
 fn commanded(name: &str, hosts: &str, home: &Path) -> (String, u8) {
     let place = home.to_string_lossy();
-    let words = |key| said(name, key).unwrap_or_default().replace("$HOME", &place);
+    let words = |key| said(name, key).concat().replace("$HOME", &place);
     let environment = words("environment");
     let environment = environment
         .split_whitespace()
         .map(|word| word.split_once('=').unwrap());
     let input = words("input").replace('|', "\n");
+    let mut options = said(name, "options");
+    options.resize(options.len().max(1), String::new());
+    let runs = said(name, "runs").concat().parse().unwrap_or(1);
     let (mut text, mut status) = (String::new(), 0);
-    for _ in 0..said(name, "runs").map_or(1, |times| times.parse().unwrap()) {
+    for words in std::iter::repeat_n(&options, runs).flatten() {
         let typed = home.join("input");
         std::fs::write(&typed, &input).unwrap();
         let done = Command::new(env!("CARGO_BIN_EXE_backstay"))
             .args(["play", "-i", hosts, "-f", "1", "-c", "local"])
             .arg(format!("{name}.yml"))
-            .args(words("options").split_whitespace())
+            .args(words.replace("$HOME", &place).split_whitespace())
             .current_dir(cases())
             .env_clear()
             .envs([("PATH", "/usr/bin:/bin"), ("HOME", &*place), ("TZ", "UTC")])
@@ -234,8 +237,15 @@ fn commanded(name: &str, hosts: &str, home: &Path) -> (String, u8) {
             .stdin(std::fs::File::open(typed).unwrap())
             .output()
             .unwrap();
-        text += &String::from_utf8(done.stdout).unwrap();
         status = u8::try_from(done.status.code().unwrap()).unwrap();
+        if options.len() > 1 {
+            text += &format!("$ {words}, exit {status}\n");
+        }
+        text += &String::from_utf8(done.stdout).unwrap();
+        if said(name, "stderr") == ["shown"] {
+            text += "--- stderr\n";
+            text += &String::from_utf8(done.stderr).unwrap();
+        }
     }
     let text = text.replace(&*cases().to_string_lossy(), "$CASES");
     (text.replace(&*place, "$HOME"), status)
@@ -248,8 +258,8 @@ fn differs(name: &str) -> Option<String> {
     let hosts = head.split_whitespace().nth(3).unwrap();
     let status: u8 = head.rsplit(' ').next().unwrap().parse().unwrap();
     let home = tempfile::tempdir().unwrap();
-    let by_command = ["options", "environment", "runs"];
-    let (text, ended) = if by_command.iter().any(|key| said(name, key).is_some()) {
+    let by_command = ["options", "environment", "runs", "stderr"];
+    let (text, ended) = if by_command.iter().any(|key| !said(name, key).is_empty()) {
         commanded(name, hosts, home.path())
     } else {
         let runtime = tokio::runtime::Builder::new_current_thread()

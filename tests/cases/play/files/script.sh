@@ -1,0 +1,3 @@
+#!/bin/sh
+echo "$#"
+for a in "$@"; do echo "[$a]"; done
