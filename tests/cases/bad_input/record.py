@@ -16,11 +16,23 @@ PLAY = "backstay play -i hosts"
 CASES = {
     name: f"{PLAY} {name}/site.yml"
     for name in (
-        "bad_register", "bad_serial", "bad_variable_name", "broken_yaml", "missing_colon", "missing_file", "missing_handler",
-        "missing_import", "missing_role", "no_hosts", "no_module", "role_circle", "tab_in_yaml",
-        "tasks_no_list", "template_syntax", "two_loops", "two_modules", "unbalanced_quotes", "unclosed_braces",
-        "undefined_variable", "unknown_become_method", "unknown_filter", "unknown_keyword", "unknown_lookup", "unknown_loop",
-        "unknown_loop_control", "unknown_meta", "unknown_module", "unknown_option", "unknown_strategy", "unknown_test",
+        "attribute_typo", "bad_fact_name", "bad_regex", "bad_register", "bad_serial", "bad_variable_name",
+        "bad_version", "block_no_list", "braces_in_condition", "broken_vars_file", "broken_yaml",
+        "chain_of_variables", "circle_of_variables", "condition_assigns", "condition_no_boolean",
+        "condition_undefined", "data_no_json", "empty_hosts", "empty_playbook", "exclusive_options",
+        "import_of_a_play", "include_of_a_play", "loop_on_import", "loop_over_text", "loop_variable_typo",
+        "misplaced_key", "missing_colon", "missing_copy_source", "missing_dependency", "missing_file",
+        "missing_handler", "missing_import", "missing_imported_playbook", "missing_include_vars",
+        "missing_lookup_file", "missing_option", "missing_role", "missing_role_included", "missing_tasks_from",
+        "no_hosts", "no_module", "playbook_no_list", "rescue_without_block", "role_circle",
+        "roles_directory", "roles_text", "static_name_undefined", "tab_in_yaml", "task_vars_list",
+        "tasks_as_playbook", "tasks_no_list", "template_broken", "template_missing", "template_syntax",
+        "template_undefined", "two_loops", "two_modules", "unbalanced_quotes", "unclosed_braces", "unclosed_quote",
+        "undefined_variable", "unknown_anchor", "unknown_become_method", "unknown_delegate", "unknown_filter",
+        "unknown_keyword", "unknown_lookup", "unknown_loop", "unknown_loop_control", "unknown_meta", "unknown_module",
+        "unknown_option", "unknown_play_keyword", "unknown_strategy", "unknown_test", "unquoted_colon", "vars_list",
+        "windows_tab", "wrong_become", "wrong_choice", "wrong_indent", "wrong_option_type",
+        "wrong_retries", "wrong_role_argument", "wrong_tags",
     )
 } | {
     "missing_playbook": f"{PLAY} absent.yml",
@@ -33,6 +45,13 @@ CASES = {
     "wrong_vault_password": f"{PLAY} --vault-password-file vaulted/wrong vaulted/site.yml",
     "missing_vault_password": f"{PLAY} vaulted/site.yml",
     "missing_vault_password_file": f"{PLAY} --vault-password-file absent vaulted/site.yml",
+    "wrong_vault_id": f"{PLAY} --vault-id prod@absent vaulted/site.yml",
+    "cut_vault": f"{PLAY} --vault-password-file vaulted/right vaulted/cut_site.yml",
+    "missing_extra_vars_file": f"{PLAY} -e @absent.yml good/site.yml",
+    "broken_extra_vars_file": f"{PLAY} -e @broken_extra.yml good/site.yml",
+    "wrong_forks": f"{PLAY} -f many good/site.yml",
+    "broken_configuration": f"ANSIBLE_CONFIG=broken.cfg {PLAY} good/site.yml",
+    "wrong_setting_in_file": f"ANSIBLE_CONFIG=wrong.cfg {PLAY} good/site.yml",
     "bad_extra_vars": f"{PLAY} -e greeting good/site.yml",
     "ad_hoc_unknown_module": "backstay run -i hosts all -m tempalte -a src=a",
     "ad_hoc_undefined_variable": "backstay run -i hosts all -m shell -a touch~{{home}}",
@@ -45,7 +64,8 @@ CASES = {
     f"inventory_{name}{suffix}": f"{setting}backstay run -i inventories/{source} all -m ping"
     for name, source in (
         ("missing", "absent"), ("broken_yaml", "broken.yml"), ("broken_ini", "broken.ini"), ("broken_toml", "broken.toml"),
-        ("empty_directory", "empty"), ("unknown_plugin", "plugin.yml"),
+        ("empty_directory", "empty"), ("unknown_plugin", "plugin.yml"), ("circle", "circle.ini"), ("range", "range.ini"),
+        ("wrong_key", "wrong.yml"), ("host_list", "host_list.yml"), ("group_vars_broken", "group_vars_broken"),
     )
     for suffix, setting in (
         ("", ""),
@@ -56,11 +76,10 @@ CASES = {
 NAMES = {"play": "ansible-playbook", "run": "ansible"}
 DIFFERS = {
     "bad_serial": "ansible-core ends with 250 and a traceback",
-    "bad_variable_name": "an error of the playbook as others; ansible-core ends with 1",
-    "role_circle": "the same",
-    "two_loops": "the same",
-    "unknown_meta": "the same",
-    "unknown_strategy": "the same",
+    "include_of_a_play": "the failure of its hosts, as with any file that cannot be included",
+    "wrong_become": "known before a host is touched",
+    "wrong_retries": "known before a host is touched",
+    "condition_assigns": "known before a host is touched",
     "template_syntax": "known before a host is touched",
     "unknown_filter": "known before a host is touched",
     "unknown_option": "known before a host is touched",
@@ -91,7 +110,8 @@ def main(backstay, ansible):
         text = f"$ {line}\nexit {ours.returncode}\n--- stdout\n{ours.stdout}--- stderr\n{ours.stderr}"
         their = f"ansible-core 2.19.14, exit {theirs.returncode}\n{theirs.stdout}{theirs.stderr}"
         for told, ending in ((text, "txt"), (their, "ansible")):
-            (HERE / f"{name}.{ending}").write_text(told.replace(str(HERE), "$CASES").replace(home, "$HOME"))
+            told = told.replace(str(HERE), "$CASES").replace(home, "$HOME").replace(str(ansible.parent), "$VENV")
+            (HERE / f"{name}.{ending}").write_text(told)
 
 
 if __name__ == "__main__":
