@@ -147,12 +147,12 @@ impl Machine {
         let moved = source.metadata().map_err(failed)?;
         let moved = moved.ok_or_else(|| failed(Errno::NOENT.into()))?;
         if let Some(old) = target.metadata().map_err(failed)? {
+            if old.is_dir() {
+                return Err(failed(Errno::EXIST.into()));
+            }
             if old.id() == moved.id() {
                 // The kernel leaves two names of one file alone.
                 return Ok(());
-            }
-            if old.is_dir() {
-                return Err(failed(Errno::EXIST.into()));
             }
             let spot = target.spot().map_err(failed)?;
             let before = self.keep(&target, &old)?;
