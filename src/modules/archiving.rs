@@ -10,6 +10,7 @@ use crate::value::Value;
 
 use super::archive::{Format as Packed, visit};
 use super::glob::{self, NamePattern};
+use super::path_info::path_info;
 use super::{Failure, ModuleResult, Outcome};
 
 crate::arguments! {
@@ -43,6 +44,7 @@ pub(crate) fn run(machine: &mut Machine, args: ArchiveArgs) -> ModuleResult {
         changed |= change.changed;
     }
     let list = |paths: &[PathBuf]| Value::list(paths.iter().map(|path| path.display().to_string()));
+    let info = path_info(work.machine, &work.dest)?;
     Ok(Outcome::unchanged()
         .with_changed(changed)
         .with("archived", list(&work.packed))
@@ -51,7 +53,8 @@ pub(crate) fn run(machine: &mut Machine, args: ArchiveArgs) -> ModuleResult {
         .with("arcroot", work.root.clone())
         .with("missing", list(&work.missing))
         .with("expanded_paths", list(&work.expanded))
-        .with("expanded_exclude_paths", list(&work.excluded)))
+        .with("expanded_exclude_paths", list(&work.excluded))
+        .with_all(info))
 }
 
 struct Work<'a> {
@@ -486,9 +489,15 @@ mod tests {
     fn one_file_is_compressed_beside_itself_and_removed_if_asked() {
         let target = Target::new().file("a.txt", "one");
         let options = r#"{"path": "$ROOT/a.txt", "remove": true}"#;
+        let made = target.run(NAME, options);
+        let (told, about) = made.split_once(r#","uid":"#).unwrap();
         assert_eq!(
-            target.run(NAME, options),
-            r#"{"changed":true,"archived":["$ROOT/a.txt"],"dest":"$ROOT/a.txt.gz","dest_state":"compress","arcroot":"$ROOT/","missing":[],"expanded_paths":["$ROOT/a.txt"],"expanded_exclude_paths":[]}"#
+            told,
+            r#"{"changed":true,"archived":["$ROOT/a.txt"],"dest":"$ROOT/a.txt.gz","dest_state":"compress","arcroot":"$ROOT/","missing":[],"expanded_paths":["$ROOT/a.txt"],"expanded_exclude_paths":[]"#
+        );
+        assert!(
+            about.contains(r#""mode":"0644","state":"file","size":"#),
+            "{about}"
         );
         assert!(!target.path("a.txt").exists());
         let again = target.run(NAME, options);

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::machine::{Command, Effect, Machine, Output};
+use crate::machine::{Command, Effect, Machine};
 use crate::value::{Map, Value};
 
 use super::command::quote;
@@ -62,7 +62,9 @@ pub(crate) fn run(machine: &mut Machine, args: MakeArgs) -> ModuleResult {
         let what = format!("make in {}", directory.display());
         let command = Command::new(&argv).directory(&directory);
         let made = machine.execute(&command, Effect::opaque(what))?.output();
-        tool::check(made.as_ref(), Output::stderr_text)?;
+        let words: Vec<_> = argv.iter().map(|word| quote(word)).collect();
+        tool::check(made.as_ref(), tool::complaint)
+            .map_err(|failure| failure.with("cmd", words.join(" ")))?;
         output = made.unwrap_or(output);
     }
     let end = |text: String| text.trim_end_matches(['\r', '\n']).to_owned();
@@ -113,7 +115,7 @@ esac
         let options = r#"{"chdir": "$BIN", "make": "$BIN/make", "target": "broken"}"#;
         assert!(
             host.run(NAME, options)
-                .contains(r#""msg":"no rule\n","rc":2"#)
+                .contains(r#""msg":"no rule","rc":2"#)
         );
     }
 }

@@ -28,7 +28,7 @@ pub(crate) fn run(machine: &mut Machine, args: TimezoneArgs) -> ModuleResult {
         let is_zone = machine.metadata(&path)?.is_some_and(|it| it.is_file());
         if !is_zone || name.contains("..") {
             return Err(Failure::new(format!(
-                "Error message:\ngiven timezone \"{name}\" is not available\nOther message(s):\n"
+                "Error message:\ngiven timezone \"{name}\" is not available"
             )));
         }
     }
