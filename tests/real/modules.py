@@ -28,7 +28,7 @@ SAME = [
     (r"Fetched [\d.]+ k?B in \d+s \(.*?/s\)", "Fetched"),
 ]
 # In results of both alike, and not the module's.
-FOREIGN = {"invocation", "exception", "ansible_facts.discovered_interpreter_python"}
+FOREIGN = {"invocation", "exception", "deprecations", "ansible_facts.discovered_interpreter_python"}
 SAMPLE = {"copy", "file", "lineinfile", "template"}
 RUNS = [("in check mode", {"check_mode": True}), ("for real", {}), ("once more", {})]
 
