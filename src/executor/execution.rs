@@ -202,9 +202,10 @@ impl Execution {
     /// Returns the loop item's label as reporters see it.
     pub(super) fn shown_label(&self) -> Option<Value> {
         let label = self.label.as_ref()?;
-        Some(match self.no_log {
-            true => CENSORED.into(),
-            false => label.clone(),
+        Some(if self.no_log {
+            CENSORED.into()
+        } else {
+            label.clone()
         })
     }
 }

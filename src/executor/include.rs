@@ -234,9 +234,10 @@ fn requests(finished: &[Finished]) -> Vec<Request> {
                     include: include.clone(),
                     bound: execution.bound.clone(),
                     // As in Ansible also where there is no loop.
-                    label: match execution.no_log {
-                        true => Some(CENSORED.into()),
-                        false => execution.shown_label(),
+                    label: if execution.no_log {
+                        Some(CENSORED.into())
+                    } else {
+                        execution.shown_label()
                     },
                     hosts: vec![Arc::clone(&done.host)],
                 }),

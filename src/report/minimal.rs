@@ -86,11 +86,11 @@ impl MinimalReporter {
         };
         let is_indented = map.contains_key("_ansible_verbose_always");
         let dumped = dump(&clean(map, false), style);
-        let lines = dumped.lines().map(|line| match is_indented {
-            true => line,
-            false => line.trim_start(),
-        });
-        lines.collect()
+        if is_indented {
+            dumped.lines().collect()
+        } else {
+            dumped.lines().map(str::trim_start).collect()
+        }
     }
 
     fn diff(&self, map: &Map, wanted: bool, streams: &mut Streams<'_>) -> io::Result<()> {

@@ -402,9 +402,10 @@ fn with_quoted_literals(query: &str) -> String {
         let Some(after) = parts.next() else {
             return query.to_owned();
         };
-        let literal = match is_json || literal.ends_with('\\') {
-            true => literal.to_owned(),
-            false => serde_json::Value::from(literal.trim_start()).to_string(),
+        let literal = if is_json || literal.ends_with('\\') {
+            literal.to_owned()
+        } else {
+            serde_json::Value::from(literal.trim_start()).to_string()
         };
         quoted += &format!("`{literal}`{after}");
     }

@@ -143,9 +143,10 @@ fn human_to_bytes(call: &Call<'_>) -> Result<Value, String> {
     let (text, unit) = (call.text(), call.text_at(0));
     let size = size::parse(&text, unit.as_deref(), call.flag(1, false));
     size.map(Value::from).ok_or_else(|| {
-        let why = match text.starts_with(|first: char| first.is_ascii_digit()) {
-            true => String::new(),
-            false => format!(": human_to_bytes() can't interpret following string: {text}"),
+        let why = if text.starts_with(|first: char| first.is_ascii_digit()) {
+            String::new()
+        } else {
+            format!(": human_to_bytes() can't interpret following string: {text}")
         };
         format!("human_to_bytes() can't interpret the input{why}")
     })
