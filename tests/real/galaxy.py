@@ -4,9 +4,10 @@
 
     ansible-galaxy role install -r tests/real/galaxy.yml -p DIRECTORY
 
-The oracle needs the package `ansible` beside ansible-core. A role is played twice by each engine. The recaps of both plays must be equal (so it changes nothing
-the second time where it changes nothing under Ansible), and then all of /etc, packages, users,
-services, and what the role's row names.
+The oracle needs the package `ansible` beside ansible-core. A role is played twice by each engine.
+The recaps of both plays must be equal (so it changes nothing the second time where it changes
+nothing under Ansible), and then all of /etc, packages, users, services, and what the role's row
+names.
 """
 
 import re
