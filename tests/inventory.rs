@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use backstay::inventory::{
-    Expressions, Inventory, InventoryOptions, Limit, Listing, Order, ScriptOutput, ScriptRunner,
-    VariableFiles, graph_text, host_variables, list, list_yaml,
+    Expressions, Inventory, InventoryOptions, Limit, Listing, ListingFormat, Order, ScriptOutput,
+    ScriptRunner, VariableFiles, graph_text, host_variables, list,
 };
 use backstay::lookups::World;
 use backstay::template::Engine;
@@ -29,7 +29,7 @@ fn options(directory: &Path) -> InventoryOptions {
 }
 
 /// Does what `ansible-inventory` does with `arguments` in `directory`.
-fn run(directory: &Path, arguments: &[String]) -> String {
+fn run(directory: &Path, arguments: &[String]) -> Result<String, Vec<backstay::error::Error>> {
     let options = options(directory);
     let flag = |name: &str| arguments.iter().any(|argument| argument == name);
     let value = |name: &str| {
@@ -48,6 +48,11 @@ fn run(directory: &Path, arguments: &[String]) -> String {
         export: flag("--export"),
         ..Listing::default()
     };
+    let format = match (flag("--yaml"), flag("--toml")) {
+        (true, _) => ListingFormat::Yaml,
+        (false, true) => ListingFormat::Toml,
+        (false, false) => ListingFormat::Json,
+    };
     let text = if flag("--graph") {
         let group = arguments.last().filter(|last| !last.starts_with('-'));
         let group = group
@@ -55,34 +60,57 @@ fn run(directory: &Path, arguments: &[String]) -> String {
             .map_or("all", String::as_str);
         graph_text(&inventory, group, listing, flag("--vars"))
     } else if let Some(host) = value("--host") {
-        host_variables(&inventory, &host, listing, flag("--yaml"))
-    } else if flag("--yaml") {
-        list_yaml(&inventory, listing)
+        host_variables(&inventory, &host, listing, format)
     } else {
-        list(&inventory, listing)
+        list(&inventory, listing, format)
     };
-    let text = text.unwrap();
-    if text.ends_with('\n') {
-        text
-    } else {
-        text + "\n"
-    }
+    let text = text?;
+    Ok(text.trim_end_matches('\n').to_owned() + "\n")
+}
+
+/// The recorded listings that are in TOML, or those that are not.
+fn listings(in_toml: bool) -> impl Iterator<Item = (PathBuf, Vec<String>, String)> {
+    include_str!("cases/inventory/listings.jsonl")
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .filter(move |(_, arguments, _): &(PathBuf, Vec<String>, String)| {
+            arguments.contains(&"--toml".to_owned()) == in_toml
+        })
+        .map(|(directory, arguments, expected)| {
+            let directory = Path::new(CASES).join(directory);
+            (directory.canonicalize().unwrap(), arguments, expected)
+        })
 }
 
 #[test]
 fn every_recorded_listing_is_printed_byte_for_byte() {
-    for line in include_str!("cases/inventory/listings.jsonl").lines() {
-        let (directory, arguments, expected): (PathBuf, Vec<String>, String) =
-            serde_json::from_str(line).unwrap();
-        let directory = Path::new(CASES).join(directory);
-        let directory = directory.canonicalize().unwrap();
+    for (directory, arguments, expected) in listings(false) {
         assert_eq!(
-            run(&directory, &arguments),
+            run(&directory, &arguments).unwrap(),
             expected,
             "{arguments:?} in {directory:?}"
         );
     }
 }
+
+#[test]
+fn a_listing_in_toml_holds_what_ansibles_does_and_null_has_its_place() {
+    for (directory, arguments, expected) in listings(true) {
+        let found = run(&directory, &arguments);
+        if expected.is_empty() {
+            // Ansible ends with a traceback.
+            let told: Vec<_> = found.unwrap_err().iter().map(ToString::to_string).collect();
+            assert_eq!(told, [NO_NULL]);
+            continue;
+        }
+        let parsed = |text: &str| text.parse::<toml::Table>().unwrap();
+        let found = parsed(&found.unwrap());
+        assert_eq!(found, parsed(&expected), "{arguments:?} in {directory:?}");
+    }
+}
+
+/// What is said of the first null of `ini/hosts`.
+const NO_NULL: &str = "TOML has no null";
 
 #[test]
 fn every_recorded_pattern_selects_the_same_hosts_and_warns_alike() {

@@ -171,6 +171,9 @@ pub(super) struct InventoryArgs {
     /// Write YAML instead of JSON
     #[arg(short, long)]
     pub(super) yaml: bool,
+    /// Write TOML instead of JSON
+    #[arg(long)]
+    pub(super) toml: bool,
     /// With --graph: show variables too
     #[arg(long)]
     pub(super) vars: bool,

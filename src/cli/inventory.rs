@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::arguments::InventoryArgs;
 use super::preparation::Preparation;
 use crate::error::{Error, Result};
-use crate::inventory::{Listing, VariableFiles, graph_text, host_variables, list, list_yaml};
+use crate::inventory::{Listing, ListingFormat, VariableFiles, graph_text, host_variables, list};
 
 /// Prints what was asked for.
 pub(super) fn run(
@@ -35,15 +35,18 @@ pub(super) fn run(
         export: args.export || prepared.config.is_on("INVENTORY_EXPORT"),
     };
     let inventory = &prepared.inventory;
+    let format = match (args.yaml, args.toml) {
+        (true, _) => ListingFormat::Yaml,
+        (false, true) => ListingFormat::Toml,
+        (false, false) => ListingFormat::Json,
+    };
     let text = if args.graph {
         let group = args.group.as_deref().unwrap_or("all");
         graph_text(inventory, group, listing, args.vars)?
     } else if let Some(host) = &args.host {
-        host_variables(inventory, host, listing, args.yaml)?
-    } else if args.yaml {
-        list_yaml(inventory, listing)?
+        host_variables(inventory, host, listing, format)?
     } else {
-        list(inventory, listing)?
+        list(inventory, listing, format)?
     };
     let text = text.trim_end_matches('\n');
     match &args.output {

@@ -34,7 +34,7 @@ use crate::yaml::ReadOptions;
 pub use graph::{Group, Host, Inventory};
 pub use load::Format;
 pub use pattern::{EMPTY_INVENTORY, Limit, NO_TARGETS, Order, Selection};
-pub use report::{Listing, graph_text, host_variables, list, list_yaml};
+pub use report::{Listing, ListingFormat, graph_text, host_variables, list};
 pub use variables::{Entity, VariableFiles};
 
 /// The name of a host as the inventory spells it.

@@ -32,51 +32,52 @@ pub struct Listing<'a> {
     pub export: bool,
 }
 
-/// Returns the JSON text of `--list`.
-pub fn list(inventory: &Inventory, listing: Listing<'_>) -> Result<String, Vec<Error>> {
+/// How a listing is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListingFormat {
+    Json,
+    Yaml,
+    Toml,
+}
+
+/// Returns the text of `--list`.
+pub fn list(
+    inventory: &Inventory,
+    listing: Listing<'_>,
+    format: ListingFormat,
+) -> Result<String, Vec<Error>> {
     let mut lister = Lister::new(inventory, listing)?;
-    let mut groups = Map::new();
-    lister.json_group(lister.all(), &mut groups)?;
-    let mut hosts = Map::new();
-    for name in lister.available.clone() {
-        let variables = lister.host_variables(&name)?;
-        if !variables.is_empty() {
-            hosts.insert(Value::from(Arc::clone(&name)), json_map(&variables, true));
+    match format {
+        ListingFormat::Json => lister.json(),
+        ListingFormat::Yaml => {
+            let tree = lister.yaml_group(lister.all())?;
+            let root = tree.map(|content| ("all".into(), content));
+            let root = lister.map(root.into_iter().collect());
+            Ok(yaml::node_to_yaml(&root, &block_style()))
+        }
+        ListingFormat::Toml => {
+            let mut groups = Vec::new();
+            lister.toml_group(lister.all(), &mut groups)?;
+            toml_text(&lister.map(groups)).map_err(|error| vec![error])
         }
     }
-    let meta = [
-        ("hostvars", Value::from(hosts)),
-        ("profile", Value::from("inventory_legacy")),
-    ];
-    groups.insert("_meta".into(), Value::map(meta));
-    Ok(json_text(&groups.into()))
 }
 
-/// Returns the YAML text of `--list --yaml`.
-pub fn list_yaml(inventory: &Inventory, listing: Listing<'_>) -> Result<String, Vec<Error>> {
-    let mut lister = Lister::new(inventory, listing)?;
-    let tree = lister.yaml_group(lister.all())?;
-    let root = match tree {
-        Some(content) => lister.map(vec![("all".into(), content)]),
-        None => lister.map(Vec::new()),
-    };
-    Ok(yaml::node_to_yaml(&root, &block_style()))
-}
-
-/// Returns the text of `--host`, as JSON or YAML.
+/// Returns the text of `--host`.
 pub fn host_variables(
     inventory: &Inventory,
     host: &str,
     listing: Listing<'_>,
-    as_yaml: bool,
+    format: ListingFormat,
 ) -> Result<String, Vec<Error>> {
     let mut lister = Lister::new(inventory, listing)?;
     let variables = lister.host_variables(host)?;
-    if !as_yaml {
-        return Ok(json_text(&json_map(&variables, false)));
+    let as_node = |variables: Variables| lister.map(variables.into_iter().collect());
+    match format {
+        ListingFormat::Json => Ok(json_text(&json_map(&variables, false))),
+        ListingFormat::Yaml => Ok(yaml::node_to_yaml(&as_node(variables), &block_style())),
+        ListingFormat::Toml => toml_text(&as_node(variables)).map_err(|error| vec![error]),
     }
-    let pairs = variables.into_iter().collect();
-    Ok(yaml::node_to_yaml(&lister.map(pairs), &block_style()))
 }
 
 /// Returns the text of `--graph` below a group, with variables where asked for.
@@ -192,6 +193,24 @@ impl<'a> Lister<'a> {
         Ok(sum)
     }
 
+    fn json(&mut self) -> Result<String, Vec<Error>> {
+        let mut groups = Map::new();
+        self.json_group(self.all(), &mut groups)?;
+        let mut hosts = Map::new();
+        for name in self.available.clone() {
+            let variables = self.host_variables(&name)?;
+            if !variables.is_empty() {
+                hosts.insert(Value::from(Arc::clone(&name)), json_map(&variables, true));
+            }
+        }
+        let meta = [
+            ("hostvars", Value::from(hosts)),
+            ("profile", Value::from("inventory_legacy")),
+        ];
+        groups.insert("_meta".into(), Value::map(meta));
+        Ok(json_text(&groups.into()))
+    }
+
     fn json_group(&mut self, group: &Group, groups: &mut Map) -> Result<(), Vec<Error>> {
         let mut content = Map::new();
         let hosts = self.direct_hosts(group).into_iter();
@@ -236,24 +255,8 @@ impl<'a> Lister<'a> {
             }
             self.seen_groups.insert(Arc::clone(&child.name));
         }
-        let mut hosts = Vec::new();
-        if &*group.name != "all" {
-            for host in self.direct_hosts(group) {
-                let is_new = self.seen_hosts.insert(Arc::clone(&host.name));
-                let variables = if is_new {
-                    self.host_variables(&host.name)?
-                } else {
-                    Variables::new()
-                };
-                let variables = self.map(variables.into_iter().collect());
-                hosts.push((Arc::clone(&host.name), variables));
-            }
-        }
-        let variables = if self.listing.export {
-            self.group_variables(group)?.into_iter().collect()
-        } else {
-            Vec::new()
-        };
+        let hosts = self.hosts_once(group)?;
+        let variables = self.own_variables(group)?;
         let sections = [
             ("children", children),
             ("hosts", hosts),
@@ -265,6 +268,70 @@ impl<'a> Lister<'a> {
             .map(|(name, pairs)| (name.into(), self.map(pairs)))
             .collect();
         Ok((!content.is_empty()).then(|| self.map(content)))
+    }
+
+    /// Adds a group, and then those below it; what is empty is left out.
+    fn toml_group(
+        &mut self,
+        group: &Group,
+        groups: &mut Vec<(Arc<str>, Node)>,
+    ) -> Result<(), Vec<Error>> {
+        let children: Vec<&Group> = self.inventory.children(group).collect();
+        let names = children.iter().map(|child| Arc::clone(&child.name));
+        let names = names.filter(|name| &**name != "ungrouped" && &*group.name != "all");
+        let names: Vec<Node> = names
+            .map(|name| Node::text(self.mark.clone(), name))
+            .collect();
+        let at = groups.len();
+        for child in children {
+            if self.seen_groups.insert(Arc::clone(&child.name)) {
+                self.toml_group(child, groups)?;
+            }
+        }
+        let mut content = Vec::new();
+        if !names.is_empty() {
+            let names = Node::new(self.mark.clone(), Kind::List(names.into()));
+            content.push(("children".into(), names));
+        }
+        for (name, pairs) in [
+            ("hosts", self.hosts_once(group)?),
+            ("vars", self.own_variables(group)?),
+        ] {
+            if !pairs.is_empty() {
+                content.push((name.into(), self.map(pairs)));
+            }
+        }
+        if !content.is_empty() {
+            groups.insert(at, (Arc::clone(&group.name), self.map(content)));
+        }
+        Ok(())
+    }
+
+    /// Returns a group's hosts, each with its variables where it is met first.
+    fn hosts_once(&mut self, group: &Group) -> Result<Vec<(Arc<str>, Node)>, Vec<Error>> {
+        let mut hosts = Vec::new();
+        if &*group.name == "all" {
+            return Ok(hosts);
+        }
+        for host in self.direct_hosts(group) {
+            let is_new = self.seen_hosts.insert(Arc::clone(&host.name));
+            let variables = if is_new {
+                self.host_variables(&host.name)?
+            } else {
+                Variables::new()
+            };
+            let variables = self.map(variables.into_iter().collect());
+            hosts.push((Arc::clone(&host.name), variables));
+        }
+        Ok(hosts)
+    }
+
+    /// Returns the variables that are told at their groups.
+    fn own_variables(&self, group: &Group) -> Result<Vec<(Arc<str>, Node)>, Vec<Error>> {
+        if !self.listing.export {
+            return Ok(Vec::new());
+        }
+        Ok(self.group_variables(group)?.into_iter().collect())
     }
 
     fn direct_hosts(&self, group: &Group) -> Vec<&'a Host> {
@@ -396,6 +463,25 @@ fn json_text(value: &Value) -> String {
             ensure_ascii: true,
         },
     )
+}
+
+fn toml_text(root: &Node) -> Result<String, Error> {
+    if let Some(null) = null_in(root) {
+        let told = Error::content("TOML has no null").at(&null.mark);
+        return Err(told.help("without `--toml` it is shown as JSON, with `--yaml` as YAML"));
+    }
+    toml::to_string_pretty(&json_value(root, false))
+        .map_err(|error| Error::usage("the inventory cannot be written as TOML").caused_by(error))
+}
+
+/// Returns the first value that TOML cannot hold.
+fn null_in(node: &Node) -> Option<&Node> {
+    match &node.kind {
+        Kind::Null => Some(node),
+        Kind::List(items) => items.iter().find_map(null_in),
+        Kind::Map(pairs) => pairs.iter().find_map(|(_, value)| null_in(value)),
+        _ => None,
+    }
 }
 
 fn block_style() -> YamlStyle {
