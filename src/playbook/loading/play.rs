@@ -31,16 +31,23 @@ pub(super) struct Imported {
 /// What an empty playbook needs.
 const FIRST_PLAY: &str = "write a play: `- hosts: all`, with its `tasks:`";
 
-/// Tells whether an entry of a playbook is a task that stands where a play should.
-fn is_task(entry: &Node) -> bool {
+/// Returns the action of an entry of a playbook that is a task, where a play should stand.
+fn action_among_plays(entry: &Node) -> Option<&Node> {
     let keys = entry.as_map().unwrap_or_default();
     let is_play = |key: &str| {
         key == "hosts"
             || IMPORT_NAMES.contains(&key)
             || ["tasks", "roles", "pre_tasks", "post_tasks", "handlers"].contains(&key)
     };
-    let keys = || keys.iter().filter_map(|(key, _)| key.as_str());
-    !keys().any(is_play) && keys().any(|key| names::builtin().any(|name| name == key))
+    let texts = || keys.iter().filter_map(|(key, _)| key.as_str());
+    if texts().any(is_play) {
+        return None;
+    }
+    let is_action = |key: &&Node| {
+        key.as_str()
+            .is_some_and(|key| names::builtin().any(|name| name == key))
+    };
+    keys.iter().map(|(key, _)| key).find(is_action)
 }
 
 impl Loading<'_> {
@@ -57,13 +64,19 @@ impl Loading<'_> {
         };
         let directory = path.parent().unwrap_or(&path);
         match &root.kind {
-            Kind::List(entries) if entries.iter().any(is_task) => {
-                let entry = entries.iter().find(|entry| is_task(entry)).unwrap_or(&root);
-                self.wrong_form(
-                    entry,
-                    "a task stands here, among plays",
-                    "put it under the `tasks:` of a play, which starts with `- hosts:`",
-                );
+            Kind::List(entries) if entries.iter().any(|it| action_among_plays(it).is_some()) => {
+                // One error says it for all of its keywords, and for the tasks after it.
+                if let Some(action) = entries.iter().find_map(action_among_plays) {
+                    self.wrong_form(
+                        action,
+                        format!(
+                            "'{}' is not a valid attribute for a Play",
+                            action.as_str().map_or("", |name| name)
+                        ),
+                        "a task stands here, among plays: put it under the `tasks:` of a play, \
+                         which starts with `- hosts:`",
+                    );
+                }
                 Vec::new()
             }
             Kind::List(entries) if !entries.is_empty() => entries
