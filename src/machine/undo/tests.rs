@@ -107,6 +107,15 @@ fn undoing() -> Undoing {
 }
 
 impl World {
+    /// Replaces `a` and makes `new`; returns where the old `a` is kept.
+    fn replace_one(&mut self) -> PathBuf {
+        foreign(&self.path("a"), b"old");
+        self.write("a", "ours");
+        self.write("new", "ours");
+        let kept = self.root.directory(&header(1).id).unwrap().join("kept");
+        fs::read_dir(&kept).unwrap().next().unwrap().unwrap().path()
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.tree.join(name)
     }
@@ -525,13 +534,9 @@ fn nothing_is_undone_behind_a_link_or_in_another_directory() {
 #[test]
 fn a_lost_pre_image_stops_undoing_before_it_begins_unless_a_part_is_wanted() {
     let mut world = world();
-    foreign(&world.path("a"), b"old");
-    world.write("a", "ours");
-    world.write("new", "ours");
-    let kept = world.root.directory(&header(1).id).unwrap().join("kept");
-    let name = fs::read_dir(&kept).unwrap().next().unwrap().unwrap();
-    rename(&name.path(), &world.path("stolen"));
-    let why = format!("its pre-image `{}` is gone", name.path().display());
+    let kept = world.replace_one();
+    rename(&kept, &world.path("stolen"));
+    let why = format!("its pre-image `{}` is gone", kept.display());
     let item = (world.path("a").display().to_string(), why);
     assert_eq!(stuck(world.roll_back()), std::slice::from_ref(&item));
     assert!(world.path("new").exists());
@@ -542,7 +547,7 @@ fn a_lost_pre_image_stops_undoing_before_it_begins_unless_a_part_is_wanted() {
     let roll_back = |log: &mut FileLog| partly.roll_back(log, "partly", None, &mut |_| {});
     assert_eq!(stuck(world.log.with(roll_back).unwrap())[0], item);
     assert!(!world.path("new").exists());
-    rename(&world.path("stolen"), &name.path());
+    rename(&world.path("stolen"), &kept);
     assert_eq!(world.roll_back(), CLEAN);
     assert_eq!(fs::read(world.path("a")).unwrap(), b"old");
 }
@@ -550,17 +555,13 @@ fn a_lost_pre_image_stops_undoing_before_it_begins_unless_a_part_is_wanted() {
 #[test]
 fn a_damaged_pre_image_stops_undoing_before_it_begins() {
     let mut world = world_without_shelves();
-    foreign(&world.path("a"), b"old");
-    world.write("a", "ours");
-    world.write("new", "ours");
-    let kept = world.root.directory(&header(1).id).unwrap().join("kept");
-    let name = fs::read_dir(&kept).unwrap().next().unwrap().unwrap();
-    foreign(&name.path(), b"0ld");
-    let why = format!("its pre-image `{}` is damaged", name.path().display());
+    let kept = world.replace_one();
+    foreign(&kept, b"0ld");
+    let why = format!("its pre-image `{}` is damaged", kept.display());
     let item = (world.path("a").display().to_string(), why);
     assert_eq!(stuck(world.roll_back()), [item]);
     assert!(world.path("new").exists());
-    foreign(&name.path(), b"old");
+    foreign(&kept, b"old");
     assert_eq!(world.roll_back(), CLEAN);
     assert_eq!(fs::read(world.path("a")).unwrap(), b"old");
 }
