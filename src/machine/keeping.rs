@@ -1,6 +1,7 @@
 //! Keeping what is about to go: by another name of it, aside by renaming it, or as a copy.
 //!
-//! Whatever is kept is on the disk before the record that names it. Knows nothing of why.
+//! Whatever is kept is on the disk before the change; a copy even before the record that names it,
+//! another name with it, which the log sees to. Knows nothing of why.
 
 use std::collections::HashMap;
 use std::io;
@@ -165,10 +166,7 @@ impl Machine {
             return Ok(before(found, None));
         };
         let how = match place.link_to(&aside) {
-            Ok(()) => {
-                aside.sync_directory().map_err(failed)?;
-                Keeping::Linked
-            }
+            Ok(()) => Keeping::Linked,
             Err(error) if !cannot_link(&error) => return Err(failed(error)),
             Err(_) => {
                 copy_whole(place, &aside).map_err(failed)?;

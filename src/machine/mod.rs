@@ -170,6 +170,14 @@ impl Machine {
         self.options.check.then_some(&self.options.prediction)
     }
 
+    /// Makes the names in the directory of a place durable, unless the log does that later.
+    fn sync_names(&self, place: &Place) -> std::io::Result<()> {
+        if self.options.undo.settles() {
+            return Ok(());
+        }
+        place.sync_directory()
+    }
+
     /// Puts a change into the undo log; the change must come after.
     fn record(&mut self, path: &std::path::Path, record: UndoRecord) -> Result<()> {
         self.options

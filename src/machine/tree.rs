@@ -26,7 +26,7 @@ impl Machine {
         }
         self.record_put(&place, None, After::Directory, None)?;
         place.make_directory(mode & !self.umask).map_err(failed)?;
-        place.sync_directory().map_err(failed)
+        self.sync_names(&place).map_err(failed)
     }
 
     /// Makes a directory and the missing ones above it, and returns those made, outermost first.
@@ -62,7 +62,7 @@ impl Machine {
         if !self.take_away(&place, &metadata)? {
             place.remove().map_err(failed)?;
         }
-        place.sync_directory().map_err(failed)?;
+        self.sync_names(&place).map_err(failed)?;
         Ok(true)
     }
 
@@ -86,7 +86,7 @@ impl Machine {
         if !taken {
             place.remove_empty_directory().map_err(failed)?;
         }
-        place.sync_directory().map_err(failed)
+        self.sync_names(&place).map_err(failed)
     }
 
     /// Makes `path` a link that reads `target`; a file or link there is replaced at once.
@@ -165,8 +165,8 @@ impl Machine {
         };
         self.record(from, record)?;
         source.rename_to(&target).map_err(failed)?;
-        target.sync_directory().map_err(failed)?;
-        source.sync_directory().map_err(failed)
+        self.sync_names(&target).map_err(failed)?;
+        self.sync_names(&source).map_err(failed)
     }
 
     /// Copies a file, link or tree to `to`, where nothing may be, with modes, owners and times.
@@ -236,7 +236,7 @@ impl Machine {
         // Renaming between two names of one file does nothing, so the hidden one may still be.
         rustix::fs::unlinkat(staged.directory(), &staged.name, AtFlags::empty()).ok();
         put?;
-        place.sync_directory().map_err(failed)
+        self.sync_names(&place).map_err(failed)
     }
 }
 

@@ -89,7 +89,7 @@ impl Machine {
             }
             Err(error) => return Err(failed(error)),
         }
-        place.sync_directory().map_err(failed)
+        self.sync_names(&place).map_err(failed)
     }
 
     /// Writes the new file for `place`, complete with its attributes, and makes it durable.

@@ -21,7 +21,15 @@ pub trait UndoLog: Send {
     /// Names a fresh path, on the file system of the existing `near`, to keep a pre-image under.
     ///
     /// `None` means that nobody will undo: old content is then dropped, and records say so.
+    ///
+    /// A name that a pre-image is linked to there is durable when its record is appended.
     fn shelve(&mut self, near: &Path) -> io::Result<Option<PathBuf>>;
+
+    /// Tells whether the log sees to it that changed names are durable in time; else each is made
+    /// durable right after its change.
+    fn settles(&self) -> bool {
+        false
+    }
 }
 
 /// One change, as what undoes it needs to know it.
@@ -73,6 +81,24 @@ pub enum UndoRecord {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         redo: Option<Vec<String>>,
     },
+}
+
+impl UndoRecord {
+    /// Returns the paths that the change touches, as far as they are known.
+    pub fn paths(&self) -> Vec<&Path> {
+        match self {
+            Self::Created { spot, .. }
+            | Self::Replaced { spot, .. }
+            | Self::Removed { spot, .. }
+            | Self::Attributes { spot, .. } => vec![&spot.path],
+            Self::Renamed { from, to, .. } => vec![&from.path, &to.path],
+            Self::Effect { what, .. } => what
+                .strip_prefix(KEEPING)
+                .map(Path::new)
+                .into_iter()
+                .collect(),
+        }
+    }
 }
 
 /// A path, with the identity of the directory that holds its last name.

@@ -146,6 +146,10 @@ impl UndoLog for Noting {
     fn shelve(&mut self, near: &Path) -> io::Result<Option<PathBuf>> {
         self.log.shelve(near)
     }
+
+    fn settles(&self) -> bool {
+        self.log.settles()
+    }
 }
 
 /// Returns the step that a record stands for; one that only runs something again is none.

@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::transaction::journal::{KEEPING, UndoRecord};
+use crate::transaction::journal::UndoRecord;
 
 /// A path whose change stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +18,8 @@ pub(super) struct Standing {
 /// Returns what stands when a record could not be undone.
 pub(super) fn of(record: &UndoRecord) -> Vec<Standing> {
     let is_whole = is_whole(record);
-    paths(record)
+    record
+        .paths()
         .into_iter()
         .map(|path| Standing {
             path: path.to_owned(),
@@ -29,7 +30,7 @@ pub(super) fn of(record: &UndoRecord) -> Vec<Standing> {
 
 /// Returns the path of a change that stands and that an older record has to wait for.
 pub(super) fn in_the_way<'s>(standing: &'s [Standing], record: &UndoRecord) -> Option<&'s Path> {
-    let paths = paths(record);
+    let paths = record.paths();
     let hinders = |standing: &&Standing| {
         paths.iter().any(|path| {
             standing.path == *path
@@ -43,19 +44,4 @@ pub(super) fn in_the_way<'s>(standing: &'s [Standing], record: &UndoRecord) -> O
 
 fn is_whole(record: &UndoRecord) -> bool {
     !matches!(record, UndoRecord::Attributes { .. })
-}
-
-fn paths(record: &UndoRecord) -> Vec<&Path> {
-    match record {
-        UndoRecord::Created { spot, .. }
-        | UndoRecord::Replaced { spot, .. }
-        | UndoRecord::Removed { spot, .. }
-        | UndoRecord::Attributes { spot, .. } => vec![&spot.path],
-        UndoRecord::Renamed { from, to, .. } => vec![&from.path, &to.path],
-        UndoRecord::Effect { what, .. } => what
-            .strip_prefix(KEEPING)
-            .map(Path::new)
-            .into_iter()
-            .collect(),
-    }
 }

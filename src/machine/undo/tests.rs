@@ -97,6 +97,10 @@ impl UndoLog for AtHome {
     fn shelve(&mut self, _near: &Path) -> io::Result<Option<PathBuf>> {
         self.log.shelve(&self.home)
     }
+
+    fn settles(&self) -> bool {
+        self.log.settles()
+    }
 }
 
 fn undoing() -> Undoing {

@@ -12,8 +12,9 @@ use rustix::io::Errno;
 
 use super::format::{self, Chain};
 use super::shelf::Shelves;
+use super::unsettled::Unsettled;
 use super::{Entry, Header, JOURNAL, KEPT, LogError, Replay};
-use crate::transaction::journal::{UndoLog, UndoRecord};
+use crate::transaction::journal::{Keeping, Kept, UndoLog, UndoRecord};
 
 /// Space that is the journal's before a change is made, so that undoing it never waits for space.
 const RESERVE: u64 = 64 << 10;
@@ -29,6 +30,7 @@ pub struct FileLog {
     count: u64,
     allocated: u64,
     shelves: Shelves,
+    unsettled: Unsettled,
     /// Why nothing more is written.
     poison: Option<String>,
 }
@@ -76,6 +78,9 @@ impl FileLog {
         log.chain = scan.chain;
         log.length = length;
         log.count = u64::try_from(replay.entries().len()).expect("a list's length fits");
+        for (_, record) in replay.records() {
+            log.unsettled.add(record);
+        }
         Ok((log, replay))
     }
 
@@ -83,6 +88,7 @@ impl FileLog {
         let kept = directory.join(KEPT);
         Ok(Self {
             shelves: Shelves::new(&kept, shelves).map_err(|error| LogError::io(&kept, error))?,
+            unsettled: Unsettled::default(),
             directory: directory.to_owned(),
             file,
             chain: format::first_chain(),
@@ -147,7 +153,31 @@ impl FileLog {
             let reserved = self.reserve();
             reserved.map_err(|error| self.poison(error))?;
         }
+        if matches!(entry, Entry::Prepared) {
+            self.settle()?;
+        }
         self.put(&record, chain, durable)
+    }
+
+    /// Gets all changes so far on the disk.
+    fn settle(&mut self) -> Result<(), LogError> {
+        let settled = self.unsettled.settle();
+        settled.map_err(|error| self.poison(error))
+    }
+
+    /// Appends the record of a change, and returns when the change may happen.
+    fn announce(&mut self, record: UndoRecord) -> Result<(), LogError> {
+        self.check()?;
+        if self.unsettled.must_settle_before(&record) {
+            self.settle()?;
+        }
+        let durable = !self.unsettled.may_be_lost(&record);
+        self.unsettled.add(&record);
+        let kept = linked(&record).and_then(Path::parent).map(Path::to_owned);
+        self.write(&Entry::Undo { record }, durable)?;
+        // After the journal, which takes it along on most file systems.
+        let synced = kept.map_or(Ok(()), |shelf| sync_directory(&shelf));
+        synced.map_err(|error| self.poison(error))
     }
 
     fn put(&mut self, bytes: &[u8], chain: Chain, durable: bool) -> Result<u64, LogError> {
@@ -204,13 +234,16 @@ impl FileLog {
 
 impl UndoLog for FileLog {
     fn append(&mut self, record: UndoRecord) -> io::Result<()> {
-        self.write(&Entry::Undo { record }, true)?;
-        Ok(())
+        Ok(self.announce(record)?)
     }
 
     fn shelve(&mut self, near: &Path) -> io::Result<Option<PathBuf>> {
         self.check()?;
         Ok(Some(self.fresh(near, "")?))
+    }
+
+    fn settles(&self) -> bool {
+        true
     }
 }
 
@@ -236,6 +269,26 @@ impl UndoLog for SharedLog {
 
     fn shelve(&mut self, near: &Path) -> io::Result<Option<PathBuf>> {
         self.with(|log| log.shelve(near))
+    }
+
+    fn settles(&self) -> bool {
+        true
+    }
+}
+
+/// Returns the new name of a pre-image that was kept by a name.
+fn linked(record: &UndoRecord) -> Option<&Path> {
+    match record {
+        UndoRecord::Replaced { before, .. } | UndoRecord::Removed { before, .. } => {
+            match &before.kept {
+                Some(Kept {
+                    path,
+                    how: Keeping::Linked,
+                }) => Some(path),
+                _ => None,
+            }
+        }
+        _ => None,
     }
 }
 

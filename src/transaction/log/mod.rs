@@ -10,6 +10,7 @@ mod file;
 mod format;
 mod replay;
 mod shelf;
+mod unsettled;
 
 use std::path::Path;
 

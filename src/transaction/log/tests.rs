@@ -241,6 +241,38 @@ fn nothing_is_written_after_a_write_that_failed() {
 }
 
 #[test]
+fn changes_are_on_the_disk_before_what_builds_on_them_and_before_the_vote() {
+    let root = tempfile::tempdir().unwrap();
+    let program = || UndoRecord::Effect {
+        what: "command `true`".to_owned(),
+        undo: Undo::Opaque,
+        redo: None,
+    };
+    // A directory that nobody can write out: its name is too long to be one.
+    let far = PathBuf::from("/srv").join("x".repeat(300));
+    let too_long = rustix::io::Errno::NAMETOOLONG;
+    let too_long = std::io::Error::from(too_long).to_string();
+    for (number, builds_on_it) in [record(far.join("shop")), program()]
+        .into_iter()
+        .enumerate()
+    {
+        let directory = root.path().join(number.to_string());
+        let mut log = FileLog::create(&directory, header()).unwrap();
+        UndoLog::append(&mut log, record(far.join("shop"))).unwrap();
+        UndoLog::append(&mut log, record("/srv/other")).unwrap();
+        let error = UndoLog::append(&mut log, builds_on_it).unwrap_err();
+        assert_eq!(error.to_string(), too_long);
+    }
+    let directory = root.path().join("vote");
+    let mut log = FileLog::create(&directory, header()).unwrap();
+    UndoLog::append(&mut log, record(far.join("shop"))).unwrap();
+    drop(log);
+    // Whoever goes on with a journal knows as much.
+    let (mut log, _) = FileLog::resume(&directory).unwrap();
+    assert!(log.append(&Entry::Prepared).is_err());
+}
+
+#[test]
 fn paths_that_are_not_text_survive() {
     use std::os::unix::ffi::OsStrExt;
     let odd = Path::new(std::ffi::OsStr::from_bytes(b"/srv/\xff\xfe name"));

@@ -129,4 +129,8 @@ impl UndoLog for Guarded {
         self.check()?;
         self.log.shelve(near)
     }
+
+    fn settles(&self) -> bool {
+        self.log.settles()
+    }
 }
