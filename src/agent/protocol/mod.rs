@@ -71,7 +71,7 @@ pub struct Call {
     /// The task says of itself that it changes nothing: what it runs needs no undo.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub harmless: bool,
-    /// The result is secret: of it only `changed` and `failed` are journaled.
+    /// The task is secret: its program and what undoes it are not told, in the journal neither.
     pub no_log: bool,
 }
 

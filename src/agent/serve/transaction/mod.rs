@@ -8,6 +8,7 @@ mod link;
 mod opening;
 mod place;
 mod recovering;
+mod seal;
 mod tasks;
 
 use std::path::PathBuf;

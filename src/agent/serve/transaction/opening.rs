@@ -109,7 +109,7 @@ impl Transactions {
             log: SharedLog::new(log),
             link,
             answers,
-            ledger: Ledger::default(),
+            ledger: Ledger::new(&open.token),
             application: open.application.clone(),
         });
         Ok(())
@@ -155,18 +155,18 @@ impl Transactions {
             return Err("the token is not this transaction's".to_owned());
         }
         if let Some(guardian) = guardian::attach(&stored.directory, token)? {
-            return self.take_over(root, &place, &stored, &guardian);
+            return self.take_over(root, &place, &stored, &guardian, token);
         }
         match revive(&root, &place, &stored)? {
             Some(ended) => {
                 let replay = log::read(&stored.directory).map_err(text)?;
-                let ledger = Ledger::new(&replay);
+                let ledger = Ledger::read(&replay, token);
                 let attached = attached(ended.state, &ledger);
                 self.last = Some(ended);
                 Ok(Answer::Attached(attached))
             }
             None => match guardian::attach(&stored.directory, token)? {
-                Some(guardian) => self.take_over(root, &place, &stored, &guardian),
+                Some(guardian) => self.take_over(root, &place, &stored, &guardian, token),
                 None => Err("the transaction ended just now".to_owned()),
             },
         }
@@ -178,12 +178,13 @@ impl Transactions {
         place: &Place,
         stored: &Stored,
         guardian: &Connection,
+        token: &str,
     ) -> Result<Answer, String> {
         let (log, replay) = resume(&stored.directory).map_err(text)?;
         note_worker(&stored.directory)?;
         let header = replay.header();
         let (link, answers) = join(&self.session, guardian, span("lease", header.lease)?)?;
-        let ledger = Ledger::new(&replay);
+        let ledger = Ledger::read(&replay, token);
         let answer = attached(replay.state(), &ledger);
         self.current = Some(Current {
             root,

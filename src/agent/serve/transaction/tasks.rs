@@ -1,22 +1,37 @@
 //! Exactly once: a numbered task of a transaction runs at most one time, whoever asks again.
+//!
+//! A result may hold what nobody marked as secret: the difference of a file, the output of a
+//! program. The journal has it sealed with the token of the transaction, which is on no disk.
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::Transactions;
 use super::link::LOST;
+use super::seal::Seal;
 use crate::agent::protocol::{Call, Reply};
 use crate::modules::Failure;
 use crate::transaction::log::{Entry, Replay};
 
 /// The tasks of the transaction so far.
-#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Ledger {
     /// The highest number that was begun.
     pub(super) last: Option<u64>,
     /// The journaled results.
     pub(super) done: BTreeMap<u64, Json>,
+    seal: Seal,
+}
+
+/// A result as it is journaled.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    /// What undoing has to know of it; older journals have all of it here.
+    #[serde(flatten)]
+    outcome: Reply,
+    #[serde(default)]
+    sealed: Option<String>,
 }
 
 /// Whether a task is to run.
@@ -28,20 +43,47 @@ pub(in crate::agent::serve) enum Start {
 }
 
 impl Ledger {
-    pub(super) fn new(replay: &Replay) -> Self {
+    /// Returns the ledger of a transaction that begins.
+    pub(super) fn new(token: &str) -> Self {
+        Self {
+            last: None,
+            done: BTreeMap::new(),
+            seal: Seal::new(token),
+        }
+    }
+
+    /// Returns the ledger of a transaction that goes on.
+    pub(super) fn read(replay: &Replay, token: &str) -> Self {
         let results = replay.results().into_iter();
         Self {
             last: replay.last_seq(),
             done: results.map(|(seq, result)| (seq, result.clone())).collect(),
+            seal: Seal::new(token),
         }
     }
 
+    /// Returns a result as it is journaled.
+    fn kept(&self, reply: &Reply) -> serde_json::Result<Json> {
+        serde_json::to_value(Kept {
+            outcome: bare(reply),
+            sealed: Some(self.seal.close(&serde_json::to_vec(reply)?)),
+        })
+    }
+
+    fn opened(&self, kept: &Json) -> Result<Reply, String> {
+        let kept = Kept::deserialize(kept).map_err(|error| error.to_string())?;
+        let Some(sealed) = kept.sealed else {
+            return Ok(kept.outcome);
+        };
+        let reply = self.seal.open(&sealed).ok_or("its seal is broken")?;
+        serde_json::from_slice(&reply).map_err(|error| error.to_string())
+    }
+
     fn look_up(&self, seq: u64) -> Start {
-        if let Some(result) = self.done.get(&seq) {
-            let reply = serde_json::from_value(result.clone());
-            return Start::Answered(Box::new(reply.unwrap_or_else(|error| {
+        if let Some(kept) = self.done.get(&seq) {
+            return Start::Answered(Box::new(self.opened(kept).unwrap_or_else(|why| {
                 failed(format!(
-                    "the journaled result of the task is damaged: {error}"
+                    "the journaled result of the task is damaged: {why}"
                 ))
             })));
         }
@@ -91,12 +133,7 @@ impl Transactions {
         let Some((current, seq)) = self.current.as_mut().zip(call.transaction_seq) else {
             return;
         };
-        let kept = if call.no_log {
-            bare(reply)
-        } else {
-            reply.clone()
-        };
-        let Ok(result) = serde_json::to_value(kept) else {
+        let Ok(result) = current.ledger.kept(reply) else {
             return;
         };
         let entry = Entry::TaskDone {
@@ -110,7 +147,7 @@ impl Transactions {
     }
 }
 
-/// Returns what may be kept of a secret result.
+/// Returns what is kept of a result for everybody who may read the journal.
 fn bare(reply: &Reply) -> Reply {
     let mut bare = reply.clone();
     bare.steps.clear();
@@ -144,10 +181,11 @@ mod tests {
     }
 
     fn ledger() -> Ledger {
-        Ledger {
-            last: Some(4),
-            done: BTreeMap::from([(3, serde_json::to_value(reply("three")).unwrap())]),
-        }
+        let mut ledger = Ledger::new("token");
+        ledger.last = Some(4);
+        let kept = ledger.kept(&reply("three")).unwrap();
+        ledger.done.insert(3, kept);
+        ledger
     }
 
     fn answer(start: Start) -> Reply {
@@ -176,8 +214,20 @@ mod tests {
     }
 
     #[test]
-    fn of_a_secret_result_only_the_outcome_is_kept() {
-        let kept = serde_json::to_string(&bare(&reply("hunter2"))).unwrap();
-        assert_eq!(kept, r#"{"result":{"changed":true},"timed_out":false}"#);
+    fn of_a_result_only_the_outcome_is_to_be_read_without_the_token() {
+        let kept = serde_json::to_value(ledger().kept(&reply("hunter2")).unwrap()).unwrap();
+        assert_eq!(kept["result"], serde_json::json!({"changed": true}));
+        assert!(!kept.to_string().contains("hunter2"), "{kept}");
+        let opened = Ledger::new("token").opened(&kept);
+        assert_eq!(opened, Ok(reply("hunter2")));
+        assert!(Ledger::new("another").opened(&kept).is_err());
+    }
+
+    #[test]
+    fn a_result_of_an_older_journal_is_not_sealed() {
+        let mut ledger = ledger();
+        let plain = serde_json::to_value(reply("three")).unwrap();
+        ledger.done.insert(3, plain);
+        assert_eq!(answer(ledger.look_up(3)), reply("three"));
     }
 }
