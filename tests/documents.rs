@@ -125,6 +125,43 @@ fn alerts_and_dashboards_ask_only_for_metrics_that_there_are() {
 }
 
 #[test]
+fn every_alert_is_tried_whether_it_fires_and_whether_it_is_over() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("playbooks/files/monitoring");
+    let read = |name: &str| std::fs::read_to_string(directory.join(name)).unwrap();
+    let mut tried = 0;
+    for part in ["runners", "deploys"] {
+        let (rules, tests) = (
+            read(&format!("{part}.rules.yml")),
+            read(&format!("{part}.rules.test.yml")),
+        );
+        let cases: Vec<_> = tests.split("eval_time: ").skip(1).collect();
+        for alert in rules
+            .lines()
+            .filter_map(|line| line.split("- alert: ").nth(1))
+        {
+            let of = |case: &&str| {
+                case.split("alertname: ")
+                    .nth(1)
+                    .is_some_and(|rest| rest.split([',', '\n']).next().unwrap().trim() == alert)
+            };
+            // In the order of their times: first it fires, then it does not any more.
+            let fired = cases
+                .iter()
+                .copied()
+                .filter(of)
+                .map(|case| !case.contains("exp_alerts: []"));
+            let fired: Vec<bool> = fired.collect();
+            assert!(
+                fired.contains(&true) && fired.last() == Some(&false),
+                "{alert}: {fired:?}"
+            );
+            tried += 1;
+        }
+    }
+    assert!(tried >= 13, "{tried}");
+}
+
+#[test]
 fn every_test_that_the_proof_names_is_in_the_tree() {
     let mut named = 0;
     for line in PROOF.lines().filter(|line| line.starts_with("| ")) {
@@ -174,6 +211,56 @@ fn the_proof_has_every_row_of_the_fault_matrix_and_every_planted_bug() {
         let row = row.unwrap_or_else(|| panic!("{name} is not in docs/proof.md"));
         assert!(row.contains(&format!("`{}`", command.unwrap())), "{row}");
     }
+}
+
+#[test]
+fn every_link_of_the_documents_leads_to_a_page_and_its_heading() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut pages = vec![root.join("README.md"), root.join("ARCHITECTURE.md")];
+    for directory in ["docs", "docs/runbooks"] {
+        let entries = std::fs::read_dir(root.join(directory)).unwrap();
+        pages.extend(entries.map(|entry| entry.unwrap().path()));
+    }
+    pages.retain(|page| page.extension().is_some_and(|extension| extension == "md"));
+    let mut followed = 0;
+    for page in pages {
+        let text = std::fs::read_to_string(&page).unwrap();
+        for rest in text.split("](").skip(1) {
+            let target = rest.split(')').next().unwrap();
+            if target.contains("://") {
+                continue;
+            }
+            let (file, heading) = target.split_once('#').unwrap_or((target, ""));
+            let file = if file.is_empty() {
+                page.clone()
+            } else {
+                page.parent().unwrap().join(file)
+            };
+            let told = format!("{}: {target}", page.display());
+            let wanted = std::fs::read_to_string(&file).unwrap_or_else(|_| panic!("{told}"));
+            assert!(
+                heading.is_empty() || anchors(&wanted).contains(heading),
+                "{told}"
+            );
+            followed += 1;
+        }
+    }
+    assert!(followed > 50, "{followed}");
+}
+
+/// Returns the headings of a page as they are linked to.
+fn anchors(page: &str) -> BTreeSet<String> {
+    let headings = page.lines().filter(|line| line.starts_with('#'));
+    headings
+        .map(|line| line.trim_start_matches('#').trim().to_lowercase())
+        .map(|heading| heading.replace(' ', "-"))
+        .map(|heading| {
+            heading
+                .chars()
+                .filter(|c| c.is_alphanumeric() || "-_".contains(*c))
+                .collect()
+        })
+        .collect()
 }
 
 /// Returns the text from a heading to the next one.

@@ -317,12 +317,18 @@ fn cannot_print(error: io::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
+    use clap::CommandFactory;
+
     use super::*;
 
     /// The documents that show command lines.
-    const DOCUMENTS: [&str; 14] = [
+    const DOCUMENTS: [&str; 16] = [
         include_str!("../../README.md"),
         include_str!("../../docs/deploying.md"),
+        include_str!("../../docs/events.md"),
+        include_str!("../../docs/performance.md"),
         include_str!("../../docs/compatibility.md"),
         include_str!("../../docs/transactions.md"),
         include_str!("../../docs/runners.md"),
@@ -337,24 +343,65 @@ mod tests {
         include_str!("../../docs/runbooks/secrets-expired.md"),
     ];
 
+    /// Returns what a document shows as code, line by line.
+    fn shown() -> impl Iterator<Item = &'static str> {
+        let lines = DOCUMENTS.iter().flat_map(|text| text.lines());
+        lines.flat_map(|line| {
+            if line.starts_with("    ") {
+                vec![line.trim_start()]
+            } else {
+                line.split('`').skip(1).step_by(2).collect()
+            }
+        })
+    }
+
     #[test]
     fn every_command_line_of_the_documents_is_one() {
-        let lines = DOCUMENTS.iter().flat_map(|text| text.lines());
-        let shown = lines.flat_map(|line| match line.strip_prefix("    ") {
-            Some(command) => vec![command],
-            None => line.split('`').skip(1).step_by(2).collect(),
-        });
         let mut tried = 0;
-        for line in shown {
+        for line in shown() {
             let line = line.replace("cargo run --release --", "backstay");
-            // A lone name of a command is no command line.
-            if !line.starts_with("backstay ") || line.split(' ').count() == 2 {
+            if !line.starts_with("backstay ") {
                 continue;
             }
-            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
-            assert!(parse(&words).is_ok(), "{line}");
+            let mut words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            // A lone name of a command need not be told what it works on.
+            let is_name = words.len() == 2;
+            if is_name {
+                words.push("--help".into());
+            }
+            let refused = parse(&words).err().filter(|answer| answer.use_stderr());
+            assert!(refused.is_none(), "{line}");
             tried += 1;
         }
-        assert!(tried >= 8, "only {tried} command lines were found");
+        assert!(tried >= 80, "only {tried} command lines were found");
+    }
+
+    #[test]
+    fn every_option_that_the_documents_name_is_one() {
+        fn options(command: &clap::Command, found: &mut BTreeSet<String>) {
+            let longs = command.get_arguments().flat_map(|argument| {
+                let aliases = argument.get_all_aliases().unwrap_or_default();
+                argument.get_long().into_iter().chain(aliases)
+            });
+            found.extend(longs.map(str::to_owned));
+            for below in command.get_subcommands() {
+                options(below, found);
+            }
+        }
+        // The last one is of the suite on real hosts.
+        let mut known = BTreeSet::from(["help", "version", "modules"].map(str::to_owned));
+        options(&Backstay::command(), &mut known);
+        let mut tried = 0;
+        for text in shown() {
+            let Some(named) = text.strip_prefix("--") else {
+                continue;
+            };
+            for word in named.split(" --") {
+                let name = word.split([' ', '=']).next().unwrap();
+                assert!(known.contains(name), "`--{name}`");
+                tried += 1;
+            }
+        }
+        assert!(tried >= 30, "only {tried} options were found");
     }
 }
