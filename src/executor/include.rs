@@ -128,8 +128,11 @@ impl Dispatcher<'_> {
                 let found = crate::playbook::task_file(self.context, directory, parent, part, file);
                 let path = found.map_err(|last| {
                     let last = last.display();
+                    let sought = format!("Could not find or access '{last}' on the Ansible Controller");
                     vec![Error::content(format!(
-                        "Could not find or access '{last}' on the Ansible Controller."
+                        "{sought}: Unable to retrieve file contents.\n{sought}.\nIf you are using a \
+                         module and expect the file to exist on the remote, see the remote_src \
+                         option: [Errno 2] No such file or directory: '{last}'"
                     ))]
                 })?;
                 let items =

@@ -1,14 +1,13 @@
 //! `debug`: shows a message or a variable; and Ansible's own `debug` for expressions.
 
-use super::{ActionContext, Answer};
-use crate::arguments;
+use super::{ActionContext, Answer, arguments};
 use crate::event::Event;
 use crate::executor::failure::Failure;
 use crate::node::Node;
 use crate::template::TemplateError;
-use crate::value::{Value, repr};
+use crate::value::Value;
 
-arguments! {
+crate::arguments! {
     /// Print statements during execution.
     pub(super) struct DebugArgs for "debug" {
         /// The message to show.
@@ -21,7 +20,7 @@ arguments! {
     mutually_exclusive [["msg", "var"]]
 }
 
-arguments! {
+crate::arguments! {
     /// Evaluate expressions, also those that fail.
     pub(super) struct ExpressionArgs for "ansible._protomatter.debug" {
         /// The expressions, as they are written.
@@ -81,23 +80,28 @@ pub(super) async fn run(context: &mut ActionContext<'_>) -> Result<Answer, Failu
             ("failed", false.into()),
         ]));
     }
-    if let Some(var @ (Value::List(_) | Value::Map(_))) = &args.var {
-        return Err(Failure::action(format!(
-            "argument 'var' is of type {} and we were unable to convert to str: '{}' is not a \
-             string and conversion is not allowed",
-            var.python_type(),
-            repr(var)
-        )));
-    }
+    let mark = &context.job.task.action.written.mark;
     let written = context.written("var").filter(|_| args.var.is_some());
-    let Some(node) = written else {
-        let shown = Answer::new([("msg", args.msg), ("failed", false.into())]);
-        return Ok(shown.always_shown());
+    let named = match written {
+        Some(node) => arguments::argument(&context.renderer, "debug", "var", node)
+            .map_err(|failure| failure.at(mark))?
+            .map(|value| (node, value)),
+        None => None,
     };
-    let expression = match context.renderer.text(Some(node))? {
-        Some(_) if !crate::playbook::may_be_template(node) => node.to_value().to_string(),
-        Some(rendered) => rendered,
-        None => String::new(),
+    let (node, expression) = match named {
+        Some((node, Value::String(text))) if !text.is_empty() => (node, text.to_string()),
+        None | Some((_, Value::Null | Value::String(_))) => {
+            let shown = Answer::new([("msg", args.msg), ("failed", false.into())]);
+            return Ok(shown.always_shown());
+        }
+        Some((_, other)) => {
+            return Err(Failure::action(format!(
+                "argument 'var' is of type {} and we were unable to convert to \
+                 _check_type_str_no_conversion: '{other}' is not a string and conversion is not \
+                 allowed",
+                other.python_type(),
+            )));
+        }
     };
     let value =
         match context
