@@ -1,6 +1,7 @@
 //! YAML in its canonical form, as libyaml writes it: every tag told, every scalar in quotes.
 
-use super::emitter::{ScalarStyle, YamlStyle, float_text, sorted, to_yaml};
+use super::emitter::{ScalarStyle, YamlStyle, to_yaml};
+use super::representer::{float_text, sorted};
 use crate::value::Value;
 
 /// Returns a value as one canonical document.

@@ -11,6 +11,7 @@ mod emitter;
 mod hint;
 mod json;
 mod reader;
+mod representer;
 pub mod scalar;
 
 use std::sync::Arc;
