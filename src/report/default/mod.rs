@@ -1,8 +1,9 @@
 //! The default output: the text of ansible-core 2.19's default callback, line for line.
 
+mod recap;
+
 use std::collections::HashSet;
 use std::io;
-use std::sync::Arc;
 
 use unicode_width::UnicodeWidthStr;
 
@@ -13,9 +14,9 @@ use super::transaction::{self, Tone};
 use super::{Painter, Palette, Reporter, Streams, diff};
 use crate::config::Config;
 use crate::error::ErrorKind;
-use crate::event::{Event, HostStats, Status, TaskInfo, TaskResult};
+use crate::event::{Event, Status, TaskInfo, TaskResult};
 use crate::source::Mark;
-use crate::value::{JsonStyle, Map, Value, to_json};
+use crate::value::{Map, Value};
 
 const HOW_TO_SILENCE: &str =
     "Deprecation warnings can be disabled by setting `deprecation_warnings=False` in ansible.cfg.";
@@ -461,90 +462,6 @@ impl DefaultReporter {
         };
         streams.out(&self.paint(&line, |palette| &palette.debug))
     }
-
-    fn recap(
-        &mut self,
-        stats: &[(Arc<str>, HostStats)],
-        custom: &Value,
-        streams: &mut Streams<'_>,
-    ) -> io::Result<()> {
-        self.print_banner("PLAY RECAP", streams)?;
-        let mut lines: Vec<_> = stats.iter().collect();
-        lines.sort_by(|a, b| a.0.cmp(&b.0));
-        for (host, stats) in lines {
-            let line = self.recap_line(host, stats);
-            streams.out(&line)?;
-        }
-        streams.out("")?;
-        if self.options.show_custom_stats {
-            self.custom_stats(custom, streams)?;
-        }
-        if self.options.check && self.options.check_mode_markers {
-            self.print_banner("DRY RUN", streams)?;
-        }
-        Ok(())
-    }
-
-    fn recap_line(&self, host: &str, stats: &HostStats) -> String {
-        let palette = &self.options.palette;
-        let host_colour = if stats.failed + stats.unreachable > 0 {
-            &palette.error
-        } else if stats.changed > 0 {
-            &palette.changed
-        } else {
-            &palette.ok
-        };
-        let host = if self.options.painter.is_colourful() {
-            format!("{:<37}", self.options.painter.paint(host, host_colour))
-        } else {
-            format!("{host:<26}")
-        };
-        let cell = |name: &str, count: usize, colour: &str| {
-            let text = format!("{name}={count:<4}");
-            if count > 0 {
-                self.options.painter.paint(&text, colour)
-            } else {
-                text
-            }
-        };
-        format!(
-            "{host} : {} {} {} {} {} {} {}",
-            cell("ok", stats.ok, &palette.ok),
-            cell("changed", stats.changed, &palette.changed),
-            cell("unreachable", stats.unreachable, &palette.unreachable),
-            cell("failed", stats.failed, &palette.error),
-            cell("skipped", stats.skipped, &palette.skip),
-            cell("rescued", stats.rescued, &palette.ok),
-            cell("ignored", stats.ignored, &palette.warn),
-        )
-    }
-
-    fn custom_stats(&self, custom: &Value, streams: &mut Streams<'_>) -> io::Result<()> {
-        let Some(custom) = custom.as_map().filter(|map| !map.is_empty()) else {
-            return Ok(());
-        };
-        let one_line = |value: &Value| {
-            let style = JsonStyle {
-                indent: Some(1),
-                sort_keys: true,
-                ensure_ascii: false,
-            };
-            to_json(value, style).replace('\n', "")
-        };
-        self.print_banner("CUSTOM STATS: ", streams)?;
-        let mut hosts: Vec<_> = custom
-            .iter()
-            .filter(|(key, _)| key.as_str() != Some("_run"))
-            .collect();
-        hosts.sort_by_key(|(host, _)| host.to_string());
-        for (host, stats) in hosts {
-            streams.out(&format!("\t{host}: {}", one_line(stats)))?;
-        }
-        if let Some(run) = custom.get("_run") {
-            streams.out(&format!("\n\tRUN: {}", one_line(run)))?;
-        }
-        streams.out("")
-    }
 }
 
 impl Reporter for DefaultReporter {
@@ -717,8 +634,11 @@ fn item_label(result: &TaskResult) -> String {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::error::Error;
+    use crate::event::HostStats;
     use crate::redactor::Redactor;
     use crate::source::SourceFile;
 
