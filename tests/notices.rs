@@ -147,6 +147,84 @@ fn a_failed_deploy_is_told_with_its_cause_to_everybody_and_retried_where_the_ans
 }
 
 #[test]
+fn of_attempts_that_all_fail_one_incident_is_opened_after_the_last() {
+    let fleet = fleet();
+    let (github, hook) = (Server::new(&[]), Server::new(&[]));
+    let marker = format!("marker={}", fleet.path("marker").display());
+    let more = [
+        "--attempts",
+        "2",
+        "--backoff",
+        "1",
+        "--notify",
+        "github=TOKEN",
+        "--notify",
+        "webhook=HOOK",
+    ];
+    let mut command = fleet.command(&words(&marker, &more));
+    command
+        .env("TOKEN", "canary-7341")
+        .env("HOOK", &hook.url)
+        .env("GITHUB_API_URL", &github.url)
+        .env("GITHUB_SERVER_URL", "https://ci")
+        .env("GITHUB_RUN_ID", "7")
+        .env("GITHUB_REPOSITORY", "a/shop");
+    let ended = Ended::of(command.output().unwrap());
+    assert_eq!(ended.status, Some(20), "{ended}");
+    assert!(fleet.tree("web1").is_empty(), "{ended}");
+    let issue = github.next();
+    assert!(
+        issue.starts_with("POST /repos/a/shop/issues HTTP/1.1\r\n"),
+        "{issue}"
+    );
+    assert!(issue.contains("Bearer canary-7341\r\n"), "{issue}");
+    let body: serde_json::Value = serde_json::from_str(body(&issue)).unwrap();
+    assert_eq!(body["labels"], serde_json::json!(["incident", "deploy"]));
+    let text = body["body"].as_str().unwrap();
+    for words in [
+        "rolled back",
+        "No space left on device",
+        "docs/runbooks/deploy-failed.md\\#disk",
+        "\nRun: https://ci/a/shop/actions/runs/7\n",
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    let event: serde_json::Value = serde_json::from_str(self::body(&hook.next())).unwrap();
+    assert_eq!(
+        (&event["attempts"], &event["status"]),
+        (&2.into(), &"rolled_back".into())
+    );
+    assert!(github.got.try_recv().is_err() && hook.got.try_recv().is_err());
+}
+
+/// Returns what follows the head of a request.
+fn body(request: &str) -> &str {
+    let end = request.find("\n\n").or(request.rfind("\r\n\r\n"));
+    request[end.unwrap()..].trim_start()
+}
+
+#[test]
+fn a_receiver_that_never_answers_is_left_behind_and_the_deploy_is_what_it_was() {
+    let fleet = fleet();
+    // Connections are taken by the system, and nobody reads from them.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let more = [
+        "--notify",
+        "webhook=HOOK",
+        "--notify",
+        "slack=HOOK",
+        "--pushgateway",
+        "HOOK",
+    ];
+    let mut command = fleet.command(&words("marker=/", &more));
+    let ended = Ended::of(command.env("HOOK", url).output().unwrap());
+    assert_eq!(ended.status, Some(0), "{ended}");
+    assert!(fleet.tree("web1").contains_key("a"), "{ended}");
+    assert!(ended.stderr.contains("not told: "), "{ended}");
+}
+
+#[test]
 fn an_address_that_is_not_there_is_told_before_anything_is_changed() {
     let fleet = fleet();
     let ended = fleet.run(&words("marker=/", &["--notify", "slack=NOPE"]));
