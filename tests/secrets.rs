@@ -190,6 +190,10 @@ fn vaulted_value_is_hidden(output: &str) {
             .env("ANSIBLE_LOG_PATH", path("log"))
             .env("GITHUB_STEP_SUMMARY", path("summary"))
             .env("HOOK", &hook.url)
+            .env("TOKEN", "a-token-of-another")
+            .env("PAGERDUTY_URL", &hook.url)
+            .env("GITHUB_API_URL", &hook.url)
+            .env("GITHUB_REPOSITORY", "a/shop")
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .stdin(Stdio::null())
             .output()
@@ -214,6 +218,10 @@ fn vaulted_value_is_hidden(output: &str) {
         "webhook=HOOK",
         "--notify",
         "slack=HOOK",
+        "--notify",
+        "github=TOKEN",
+        "--notify",
+        "pagerduty=TOKEN",
         "--pushgateway",
         "HOOK",
         "site.yml",
@@ -225,7 +233,7 @@ fn vaulted_value_is_hidden(output: &str) {
     );
     assert_eq!(ended.status.code(), Some(21), "{out}{err}");
     let mut told = out + &err;
-    for _ in 0..3 {
+    for _ in 0..5 {
         told += &hook.next();
     }
     // What the deploy made itself is no output.
