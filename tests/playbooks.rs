@@ -2,6 +2,7 @@
 //! asked for its health, tried, and put back.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -38,6 +39,8 @@ impl Host {
     }
 
     fn run(&self, command: &str, playbook: &str, more: &[&str]) -> Ended {
+        // A runner has the binary where its programs are.
+        let bin = Path::new(env!("CARGO_BIN_EXE_backstay")).parent().unwrap();
         let output = Command::new(env!("CARGO_BIN_EXE_backstay"))
             .arg(command)
             .arg(shipped("playbooks").join(playbook))
@@ -46,7 +49,11 @@ impl Host {
             .current_dir(self.root.path())
             .env_clear()
             .env("HOME", self.root.path())
-            .env("PATH", "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+            .env(
+                "PATH",
+                format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", bin.display()),
+            )
+            .env("RUNNER_NAME", "one")
             .stdin(Stdio::null())
             .output()
             .unwrap();
@@ -117,6 +124,92 @@ fn a_wrong_artifact_is_named_before_anything_is_changed() {
         "{ended}"
     );
     assert!(!host.home().exists(), "{ended}");
+}
+
+#[test]
+fn a_full_disk_is_named_before_anything_is_changed() {
+    let host = Host::new();
+    let ended = host.run(
+        "deploy",
+        "validate.yml",
+        &["-e", "validate_free_mib=999999999"],
+    );
+    assert_eq!(ended.status, Some(20), "{ended}");
+    let start = "diagnosis: disk: one, task `Check the room`: No space left on device: ";
+    assert!(ended.stderr.starts_with(start), "{ended}");
+    assert!(!host.home().exists(), "{ended}");
+}
+
+#[test]
+fn a_runner_without_right_secret_or_way_is_named_before_anything_is_changed() {
+    let host = Host::new();
+    let write = |name: &str, text: &str| fs::write(host.root.path().join(name), text).unwrap();
+    write(
+        "runners.yml",
+        "runners: [{name: two, role: primary, environments: [production], exporter: \"http://127.0.0.1:9\"}]\n",
+    );
+    write("secrets.yml", "secrets: [{name: GONE}]\n");
+    let at = |name: &str| host.root.path().join(name).display().to_string();
+    let runners = format!("validate_runners={}", at("runners.yml"));
+    let secrets = format!("validate_secrets={}", at("secrets.yml"));
+    let endpoint = r#"{"validate_endpoints": [{"host": "127.0.0.1", "port": 9}]}"#;
+    let cases: [(&[&str], &str); 3] = [
+        (
+            &["-e", "validate_role=primary", "-e", &runners],
+            "Ask whether this runner is authorised and healthy",
+        ),
+        (
+            &["-e", &secrets],
+            "Ask whether the secrets are there and unexpired",
+        ),
+        (&["-e", endpoint], "Try the way from here to every endpoint"),
+    ];
+    for (words, task) in cases {
+        let ended = host.run("deploy", "validate.yml", words);
+        assert_eq!(ended.status, Some(20), "{task}: {ended}");
+        let named = format!("localhost, task `{task}`");
+        assert!(ended.stderr.contains(&named), "{task}: {ended}");
+        assert!(!host.home().exists(), "{ended}");
+    }
+}
+
+/// Answers every `PING` as a Redis does, on a port of its own.
+fn cache() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut asked = [0; 6];
+            stream.read_exact(&mut asked).unwrap();
+            assert_eq!(&asked, b"PING\r\n");
+            stream.write_all(b"+PONG\r\n").unwrap();
+        }
+    });
+    port
+}
+
+#[test]
+fn the_health_of_the_cache_counts_and_a_deadline_ends_all_tries() {
+    let host = Host::new();
+    let ended = host.run("deploy", "deploy.yml", &[]);
+    assert_eq!(ended.status, Some(0), "{ended}");
+    let port = cache();
+    let answering = format!(r#"{{"health_cache": {{"host": "127.0.0.1", "port": {port}}}}}"#);
+    let ended = host.run("play", "health.yml", &["-e", &answering]);
+    assert_eq!(ended.status, Some(0), "{ended}");
+    // Without a deadline these would be asked for a quarter of an hour.
+    let patient = ["-e", "health_retries=1000", "-e", "health_deadline=2"];
+    let silent = r#"{"health_cache": {"host": "127.0.0.1", "port": 9}}"#;
+    let page = r#"{"health_pages": ["/", "/nothing-such"]}"#;
+    for (broken, task) in [(silent, "Ask the cache"), (page, "Ask for the pages")] {
+        let words = [&patient[..], &["-e", broken]].concat();
+        let ended = host.run("play", "health.yml", &words);
+        assert_eq!(ended.status, Some(2), "{task}: {ended}");
+        let (before, _) = ended.stdout.split_once("PLAY RECAP").unwrap();
+        let last = before.rsplit("TASK [").next().unwrap();
+        assert!(last.starts_with(task), "{task}: {ended}");
+    }
 }
 
 #[test]

@@ -16,7 +16,7 @@ import subprocess
 import threading
 import time
 
-from lab import Cable, Engine, promise_of_backstay, tree
+from lab import Cable, promise_of_backstay, tree
 from shop import HOSTS, Shop, ends, shop_with_a_release
 
 RUNBOOKS = tree / "docs/runbooks"
@@ -338,78 +338,6 @@ def the_remedies_of_the_runbooks_work_as_written(trial):
         remedy("rollback.md", "Partial state", "backstay recover -i").exits(0)
         remedy("rollback.md", "Interrupted", "backstay status").exits(0)
         shop.is_as(first)
-
-
-# --- three components ---
-
-SITE = """
-[app]
-h1
-[database]
-h2
-[frontend]
-h3
-[app:vars]
-app_address=127.0.0.1
-[all:vars]
-app_token=not-a-secret-of-anybody
-frontend_url=http://127.0.0.1:8088/
-"""
-WEB = "[Service]\\nExecStart=/usr/bin/python3 -m http.server --bind 127.0.0.1 --directory /var/www/greeter/current 8088\\nRestart=always\\nRestartSec=1\\n"
-
-
-def look_at_components(trial):
-    return (
-        trial.lab.shell("h1", "readlink /opt/greeter/current; cat /opt/greeter/state.json; systemctl is-active greeter"),
-        trial.lab.shell("h2", "sqlite3 /var/lib/greeter.db .dump"),
-        trial.lab.shell("h3", "readlink /var/www/greeter/current; cat /var/www/greeter/current/index.html"),
-    )
-
-
-@promise_of_backstay
-def of_three_components_one_fails_and_none_is_left_partial(trial):
-    """Scenario 11, with the shipped playbooks: schema, service and pages are one transaction."""
-    lab = trial.lab
-    lab.shell("h2", "apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq sqlite3")
-    lab.shell("h3", f"mkdir -p /var/www/greeter/current && printf '{WEB}' >/etc/systemd/system/web.service && systemctl daemon-reload")
-    site = trial.file("site.ini", SITE)
-
-    def run(command, playbook, *arguments):
-        sources = ["-i", lab.inventory, "-i", site, "-e", "app_become=false", "-e", "health_deadline=60"]
-        lease = ["--lease", 10] if command == "deploy" else []
-        return trial.run(tree / "playbooks" / playbook, *sources, *lease, *arguments, engine=Engine("backstay", [trial.engine.command[0], command])).finish()
-
-    try:
-        lab.shell("h3", "rmdir /var/www/greeter/current")
-        run("play", "validate.yml", "-e", "app_version=1.0.0", "-e", f'{{"validate_endpoints": [{{"host": "{lab.address("h1")}", "port": 2222}}]}}').exits(0)
-        first = run("deploy", "deploy.yml", "-e", "app_version=1.0.0", "-e", "frontend_url=", "--release", "1.0.0")
-        ends(first, 0, "committed on 3 hosts")
-        lab.shell("h3", "systemctl start web")
-        run("deploy", "deploy.yml", "-e", "app_version=1.0.0", "--release", "1.0.0").exits(0).says("nothing had changed").says(r"(?s)Ship the artifact\].*?skipping: \[h1\]")
-        run("play", "health.yml", "-e", "app_version=1.0.0", "-e", f'{{"health_external": ["http://127.0.0.1:8080/health"]}}').exits(0).counts("h2", changed=0, failed=0)
-        before = look_at_components(trial)
-        assert "VALUES(1)" in before[1] and "1.0.0" in before[0] and 'content="1.0.0"' in before[2], before
-
-        # The pages are not where they are asked for: the last component fails, all three go back.
-        played = run("deploy", "deploy.yml", "-e", "app_version=1.1.0", "-e", "frontend_url=http://127.0.0.1:9/", "-e", "app_health_retries=2")
-        ends(played, 20, "rolled back: all 3 hosts are as before").says("diagnosis: health: h3")
-        assert look_at_components(trial) == before
-        # The first component fails: what comes after it is never touched.
-        played = run("deploy", "deploy.yml", "-e", "app_version=1.1.0", "-e", "database_schema=3")
-        ends(played, 20, "rolled back: all 3 hosts are as before")
-        assert look_at_components(trial) == before
-
-        ends(run("deploy", "deploy.yml", "-e", "app_version=1.1.0", "--release", "1.1.0"), 0, "committed on 3 hosts")
-        after = look_at_components(trial)
-        assert "VALUES(2)" in after[1] and 'content="1.1.0"' in after[2], after
-        run("play", "health.yml", "-e", "app_version=1.1.0").exits(0)
-        run("play", "health.yml", "-e", "app_version=1.0.0", "-e", "health_retries=1").exits(2).counts("h2", failed=1)
-    finally:
-        lab.shell("h3", "systemctl stop web; rm -rf /etc/systemd/system/web.service /var/www/greeter; systemctl daemon-reload")
-        lab.shell("h2", "rm -f /var/lib/greeter.db")
-        lab.shell("h1", "systemctl disable -q --now greeter; rm -rf /opt/greeter /etc/systemd/system/greeter.service; systemctl daemon-reload; userdel greeter 2>/dev/null; true")
-        for host in HOSTS:
-            lab.shell(host, "rm -rf /var/lib/backstay")
 
 
 # --- a certificate for minutes ---
