@@ -3,7 +3,8 @@
 //! Whatever is kept is on the disk before the change; a copy even before the record that names it,
 //! another name with it, which the log sees to. Knows nothing of why.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
 
@@ -258,6 +259,40 @@ fn cannot_link(error: &io::Error) -> bool {
 pub(super) fn copy_whole(from: &Place, to: &Place) -> io::Result<()> {
     copy_at(from, to, &mut HashMap::new())?;
     to.sync_directory()
+}
+
+/// Tells whether one thing, with all that is in it, is a copy of another as [`copy_whole`] makes it.
+pub(super) fn is_copy(one: &Place, other: &Place) -> io::Result<bool> {
+    let (Some(a), Some(b)) = (one.metadata()?, other.metadata()?) else {
+        return Ok(false);
+    };
+    let dress = |it: &Metadata| (it.kind, it.mode, it.uid, it.gid, it.mtime, it.device_type);
+    if dress(&a) != dress(&b) {
+        return Ok(false);
+    }
+    match a.kind {
+        FileKind::Directory => {
+            let names = |place: &Place| -> io::Result<BTreeSet<OsString>> {
+                Ok(place.names()?.into_iter().collect())
+            };
+            let all = names(one)?;
+            if all != names(other)? {
+                return Ok(false);
+            }
+            for name in all {
+                if !is_copy(&one.inside(&name)?, &other.inside(&name)?)? {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        }
+        FileKind::Link => Ok(one.read_link()? == other.read_link()?),
+        FileKind::File => {
+            let digest = |place: &Place| Algorithm::Sha256.of_reader(&mut place.open()?);
+            Ok(a.size == b.size && digest(one)? == digest(other)?)
+        }
+        _ => Ok(true),
+    }
 }
 
 fn copy_at(from: &Place, to: &Place, seen: &mut HashMap<FileId, Place>) -> io::Result<()> {

@@ -15,7 +15,7 @@ use crate::transaction::state::{Drift, Item};
 
 use super::super::attributes::{Attributes, change_attributes, difference};
 use super::super::flags::FileFlags;
-use super::super::keeping::{copy_whole, is_elsewhere, recorded};
+use super::super::keeping::{copy_whole, is_copy, is_elsewhere, recorded};
 use super::super::place::Place;
 use super::super::{Algorithm, FileKind, Metadata, Timestamp, extended, flags, selinux};
 use super::spot::{kept_place, said};
@@ -397,16 +397,23 @@ pub(super) fn is_content(place: &Place, found: &Metadata, before: &Before) -> Re
     if is_same(found, before) {
         return Ok(true);
     }
+    let Some(kept) = &before.kept else {
+        return Ok(false);
+    };
     // From another file system it comes back as a copy of the copy.
-    match before.kept.as_ref().map(|kept| &kept.how) {
-        Some(
-            Keeping::Copied {
-                sha256: Some(sha256),
-                ..
-            }
-            | Keeping::Snapshot { sha256, .. },
-        ) => Ok(digest_of(place, found)?.as_ref() == Some(sha256)),
-        _ => Ok(false),
+    match &kept.how {
+        Keeping::Copied {
+            sha256: Some(sha256),
+            ..
+        }
+        | Keeping::Snapshot { sha256, .. } => Ok(digest_of(place, found)?.as_ref() == Some(sha256)),
+        Keeping::Copied { sha256: None, .. } => {
+            let Some(aside) = kept_place(&kept.path)? else {
+                return Ok(false);
+            };
+            is_copy(place, &aside).map_err(|error| said(&place.path, error))
+        }
+        Keeping::Linked | Keeping::Aside => Ok(false),
     }
 }
 

@@ -12,6 +12,7 @@ mod spot;
 mod standing;
 mod verify;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::transaction::journal::{Undo, UndoRecord};
@@ -109,6 +110,8 @@ struct Run<'a> {
     /// The machine was not booted since the records were made.
     same_boot: bool,
     renewed: Renewed,
+    /// Records in whose place another one was made.
+    superseded: BTreeSet<u64>,
     /// Records that are not as they were, for a reason that is told.
     excused: Vec<u64>,
     /// What could not be undone: what is older there has to wait for it.
@@ -127,6 +130,7 @@ impl<'a> Run<'a> {
             log,
             same_boot: replay.header().boot_id == boot_id(),
             renewed: Renewed::of(replay),
+            superseded: verify::superseded(replay),
             excused: Vec::new(),
             standing: Vec::new(),
             effect: None,

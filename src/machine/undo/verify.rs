@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::transaction::journal::{Before, FileId, OldAttributes, Spot, UndoRecord};
+use crate::transaction::log::Replay;
 use crate::transaction::state::Item;
 
 use super::super::Metadata;
@@ -50,12 +51,8 @@ impl Run<'_> {
     ) -> BTreeMap<&'r Path, (&'r Spot, Expected<'r>)> {
         let mut all: BTreeMap<&Path, (&Spot, Expected<'_>)> = BTreeMap::new();
         let mut touched: BTreeSet<PathBuf> = BTreeSet::new();
-        let mut records = pending.iter().rev().peekable();
-        while let Some((number, record)) = records.next() {
-            if records
-                .peek()
-                .is_some_and(|(_, next)| is_instead(next, record))
-            {
+        for (number, record) in pending.iter().rev() {
+            if self.superseded.contains(number) {
                 continue;
             }
             let excused = self.excused.contains(number);
@@ -123,19 +120,27 @@ impl Run<'_> {
     }
 }
 
-/// Tells whether a removal was done in place of another, which was not possible: of the same file,
-/// which had to be copied.
-fn is_instead(next: &UndoRecord, record: &UndoRecord) -> bool {
-    match (next, record) {
-        (
-            UndoRecord::Removed { spot, before },
-            UndoRecord::Removed {
-                spot: other,
-                before: tried,
-            },
-        ) => spot.path == other.path && before.identity.id == tried.identity.id,
-        _ => false,
-    }
+/// Returns the removals that were not possible, and were done anew as a copy: of the same file,
+/// right after it.
+pub(super) fn superseded(replay: &Replay) -> BTreeSet<u64> {
+    let records: Vec<_> = replay.records().collect();
+    let pairs = records.iter().zip(records.iter().skip(1));
+    pairs
+        .filter(|((_, record), (_, next))| match (record, next) {
+            (
+                UndoRecord::Removed {
+                    spot,
+                    before: tried,
+                },
+                UndoRecord::Removed {
+                    spot: other,
+                    before,
+                },
+            ) => spot.path == other.path && tried.identity.id == before.identity.id,
+            _ => false,
+        })
+        .map(|((number, _), _)| *number)
+        .collect()
 }
 
 type Claim<'r> = (
