@@ -375,7 +375,7 @@ mod tests {
             if is_name {
                 words.push("--help".into());
             }
-            let refused = parse(&words).err().filter(|answer| answer.use_stderr());
+            let refused = parse(&words).err().filter(clap::Error::use_stderr);
             assert!(refused.is_none(), "{line}");
             tried += 1;
         }
