@@ -107,6 +107,11 @@ fn unarchive_is_as_recorded() {
 }
 
 #[test]
+fn xml_is_as_recorded() {
+    compare("xml");
+}
+
+#[test]
 fn yum_repository_is_as_recorded() {
     compare("yum_repository");
 }

@@ -367,10 +367,18 @@ impl ArgumentSpec {
                 !absent.is_empty()
             };
             if holds && too_few {
+                let flag = Value::from(rule.value).to_soft_bool();
+                let is_flag = self
+                    .parameter(rule.option)
+                    .is_some_and(|parameter| parameter.option_type == OptionType::Boolean);
+                let shown = match flag {
+                    Some(true) if is_flag => "True",
+                    Some(false) if is_flag => "False",
+                    _ => rule.value,
+                };
                 return Err(Problem::new(format!(
-                    "{} is {} but {} of the following are missing: {}",
+                    "{} is {shown} but {} of the following are missing: {}",
                     rule.option,
-                    rule.value,
                     if rule.any { "any" } else { "all" },
                     absent.join(", ")
                 )));

@@ -102,6 +102,7 @@ mod server;
 mod service;
 mod service_facts;
 mod setup;
+mod slack;
 mod slurp;
 mod snap;
 mod stat;
@@ -124,6 +125,7 @@ mod user;
 mod wait_for;
 mod wakeonlan;
 mod xfs_quota;
+mod xml;
 mod yarn;
 mod yum_repository;
 mod zypper;
@@ -238,6 +240,7 @@ const MODULES: &[Module] = &[
     module!(sefcontext, SefcontextArgs),
     module!(selinux_permissive, SelinuxPermissiveArgs),
     module!(seport, SeportArgs),
+    module!(slack, SlackArgs),
     module!(snap, SnapArgs),
     module!(sudoers, SudoersArgs),
     module!(supervisorctl, SupervisorctlArgs),
@@ -245,6 +248,7 @@ const MODULES: &[Module] = &[
     module!(ufw, UfwArgs),
     module!(wakeonlan, WakeonlanArgs),
     module!(xfs_quota, XfsQuotaArgs),
+    module!(xml, XmlArgs),
     module!(yarn, YarnArgs),
     module!(zypper, ZypperArgs, run_packages),
     module!(zypper, ZypperRepositoryArgs, run_repository),

@@ -247,6 +247,7 @@ const REVERSALS: &[(&str, Reversal)] = &[
     ("service_facts", Nothing),
     ("setup", Nothing),
     ("shell", Asked(COMMANDS)),
+    ("slack", Compensated(SENT)),
     ("slurp", Nothing),
     ("snap", Compensated(PROGRAMS)),
     ("stat", Nothing),
@@ -286,6 +287,7 @@ const REVERSALS: &[(&str, Reversal)] = &[
     ("wakeonlan", Compensated(SENT)),
     ("x509_certificate", Exact(FILES)),
     ("xfs_quota", Compensated("the old limits are set again")),
+    ("xml", Exact(FILES)),
     (
         "yarn",
         Compensated(
