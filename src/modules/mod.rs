@@ -59,6 +59,7 @@ mod init_scripts;
 mod invocation;
 mod ipify_facts;
 mod iptables;
+mod keygen;
 mod known_hosts;
 mod kubernetes;
 mod lineinfile;
@@ -189,6 +190,7 @@ const MODULES: &[Module] = &[
     module!(async_status, AsyncStatusArgs),
     module!(blockinfile, BlockinfileArgs),
     module!(command, CommandArgs),
+    module!(crypto, OpensshKeypairArgs, run_keypair),
     module!(crypto, OpensslCsrArgs, run_request),
     module!(crypto, OpensslDhparamArgs, run_dhparam),
     module!(crypto, OpensslPrivatekeyArgs, run_privatekey),

@@ -201,6 +201,7 @@ const REVERSALS: &[(&str, Reversal)] = &[
     ),
     ("mysql_variables", Compensated("the old value is set again")),
     ("npm", Compensated(PROGRAMS)),
+    ("openssh_keypair", Exact(FILES)),
     ("openssl_csr", Exact(FILES)),
     ("openssl_dhparam", Exact(FILES)),
     ("openssl_privatekey", Exact(FILES)),

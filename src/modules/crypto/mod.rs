@@ -8,6 +8,7 @@ mod der;
 mod dhparam;
 mod extensions;
 mod key;
+mod keypair;
 mod names;
 mod place;
 mod privatekey;
@@ -20,6 +21,7 @@ mod times;
 
 pub(super) use certificate::{X509CertificateArgs, run_certificate};
 pub(super) use dhparam::{OpensslDhparamArgs, run_dhparam};
+pub(super) use keypair::{OpensshKeypairArgs, run_keypair};
 pub(super) use privatekey::{OpensslPrivatekeyArgs, run_privatekey};
 pub(super) use publickey::{OpensslPublickeyArgs, run_publickey};
 pub(super) use request::{OpensslCsrArgs, run_request};

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::Work;
 use crate::machine::{Attributes, Command, Content, Follow, NewFile, User};
 use crate::modules::Failure;
+use crate::modules::keygen::Passphrase;
 
 /// Makes the key unless it is there, and adds it to the result.
 pub(super) fn generate(work: &mut Work<'_>, user: &User) -> Result<(), Failure> {
@@ -94,9 +95,13 @@ fn keygen(
         command = command.arg("-b").arg(work.args.ssh_key_bits.to_string());
     }
     command = command.arg("-C").arg(comment).arg("-f").arg(&made[0]);
-    command = match work.args.ssh_key_passphrase.clone() {
+    let passphrase = match &work.args.ssh_key_passphrase {
+        None => None,
+        Some(passphrase) => Some(Passphrase::new(work.machine, passphrase)?),
+    };
+    command = match &passphrase {
         None => command.arg("-N").arg(""),
-        Some(passphrase) => asked(work, command, directory.path(), passphrase)?,
+        Some(passphrase) => passphrase.told_to(command),
     };
     let output = work.machine.query(&command)?;
     if !output.success() {
@@ -125,31 +130,6 @@ fn keygen(
         }
     }
     Ok(())
-}
-
-/// Has ssh-keygen ask a program, which reads a private file: the passphrase is in no command line
-/// and no environment.
-fn asked(
-    work: &mut Work<'_>,
-    command: Command,
-    directory: &Path,
-    passphrase: String,
-) -> Result<Command, Failure> {
-    let secret = directory.join("passphrase");
-    let script = format!("#!/bin/sh\nexec cat '{}'\n", secret.display());
-    let program = directory.join("ask");
-    for (path, text, mode) in [(&secret, passphrase, 0o600), (&program, script, 0o700)] {
-        let new = NewFile {
-            mode: Some(mode),
-            ..NewFile::default()
-        };
-        work.machine
-            .write(path, Content::Bytes(text.into_bytes()), &new)?;
-    }
-    Ok(command
-        .env("SSH_ASKPASS", &program)
-        .env("SSH_ASKPASS_REQUIRE", "force")
-        .env("DISPLAY", ":0"))
 }
 
 fn describe(work: &mut Work<'_>, private: &Path, public: &Path) -> Result<(), Failure> {
