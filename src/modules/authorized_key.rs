@@ -8,6 +8,7 @@ use indexmap::IndexMap;
 use crate::machine::{Attributes, Content, Follow, Machine, NewFile, User};
 
 use super::http::{self, Options, Request};
+use super::links::Below;
 use super::path_info::path_info;
 use super::{Diff, Failure, ModuleResult, Outcome};
 
@@ -73,12 +74,17 @@ pub(crate) fn run(machine: &mut Machine, args: AuthorizedKeyArgs) -> ModuleResul
     }
     // Its home is not the account's to exchange, but all below it is.
     let home = path.parent().and_then(Path::parent);
-    let (changed, outcome) = match home.filter(|_| args.manage_dir && !args.follow) {
-        Some(home) => machine.below(home, |machine| {
-            bring(machine, &args, user.as_ref(), &text, &path)
-        })?,
+    let (changed, outcome) = match home.filter(|_| !args.follow) {
+        Some(home) => {
+            let names = path.strip_prefix(home).unwrap_or(&path);
+            let place = Below::new(home).place(machine, names)?;
+            machine.below(home, |machine| {
+                bring(machine, &args, user.as_ref(), &text, &place)
+            })?
+        }
         None => bring(machine, &args, user.as_ref(), &text, &path)?,
     };
+    let outcome = outcome.with("keyfile", path.display().to_string());
     let outcome = outcome.with_changed(changed);
     match &args.path {
         Some(path) => Ok(outcome.with_all(path_info(machine, path)?)),
@@ -103,7 +109,7 @@ fn bring(
     let mut keys = parse_keys(&before);
     let changed = change(&mut keys, text, args)?;
     let after = serialize(keys);
-    let mut outcome = described(args, text, path);
+    let mut outcome = described(args, text);
     if changed {
         let written = if args.follow {
             machine.real_path(path)?
@@ -121,7 +127,7 @@ fn bring(
 }
 
 /// Returns what the module was called with, which is what its result is.
-fn described(args: &AuthorizedKeyArgs, text: &str, path: &Path) -> Outcome {
+fn described(args: &AuthorizedKeyArgs, text: &str) -> Outcome {
     let as_text = |path: &PathBuf| path.display().to_string();
     Outcome::unchanged()
         .with("user", args.user.as_str())
@@ -134,7 +140,6 @@ fn described(args: &AuthorizedKeyArgs, text: &str, path: &Path) -> Outcome {
         .with("comment", args.comment.clone())
         .with("validate_certs", args.validate_certs)
         .with("follow", args.follow)
-        .with("keyfile", path.display().to_string())
 }
 
 /// Returns the keys, fetched when the option names a URL or a file.

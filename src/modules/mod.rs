@@ -64,6 +64,7 @@ mod known_hosts;
 mod kubernetes;
 mod lineinfile;
 mod lines;
+mod links;
 mod locale_gen;
 mod mail;
 mod make;

@@ -9,9 +9,10 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::process::geteuid;
 
 use super::testing::Target;
-use crate::machine::{Content, NewFile};
+use crate::machine::{Attributes, Content, Follow, NewFile};
 
 /// Runs a module again and again while `tree/NAME` and a link to what is `theirs` change places;
 /// tells what became of `theirs`: its mode, its names, and the mode and content of its file.
@@ -52,6 +53,14 @@ fn renew(target: &Target, paths: &[PathBuf; 2], link: &Path) {
     if !paths.iter().any(|path| path.is_symlink()) {
         machine.remove(&paths[1]).unwrap();
         machine.symlink(link, &paths[1]).unwrap();
+        // The account's own: root's would be followed.
+        let owner = Attributes {
+            uid: Some(65534).filter(|_| geteuid().is_root()),
+            ..Attributes::default()
+        };
+        machine
+            .set_attributes(&paths[1], &owner, Follow::No)
+            .unwrap();
     }
     let is_missing = |path: &&PathBuf| path.symlink_metadata().is_err();
     if let Some(path) = paths.iter().find(is_missing) {
@@ -108,13 +117,65 @@ fn the_last_name_of_a_path_is_never_written_through() {
 
 #[test]
 fn keys_of_an_account_stay_in_its_directory() {
-    let me = rustix::process::geteuid().as_raw();
+    let me = geteuid().as_raw();
     let me = Target::new().machine().user_name(me).unwrap();
-    let rounds = ["AAAA", "BBBB"].map(|key| {
+    for manage_dir in [true, false] {
+        if !manage_dir && !geteuid().is_root() {
+            // Who is not root follows every link of a directory that is not to be managed.
+            continue;
+        }
+        let rounds = ["AAAA", "BBBB"].map(|key| {
+            format!(
+                r#"{{"user": "{me}", "path": "$ROOT/tree/ssh/file", "key": "ssh-rsa {key}", "exclusive": true, "manage_dir": {manage_dir}}}"#
+            )
+        });
+        let module = "ansible.posix.authorized_key";
+        let found = attacked("ssh", "$ROOT/theirs", module, &rounds);
+        assert_eq!(found, UNTOUCHED, "{manage_dir}");
+    }
+}
+
+#[test]
+fn an_archive_is_not_unpacked_beyond_its_directory() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let archive = |mode: u32| {
+        let mut archive = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(mode);
+        header.set_size(4);
+        let name = "d/file";
+        archive
+            .append_data(&mut header, name, &b"ours"[..])
+            .unwrap();
+        archive.into_inner().unwrap()
+    };
+    let archives = Target::new()
+        .file("0.tar", archive(0o600))
+        .file("1.tar", archive(0o666));
+    let rounds = ["0.tar", "1.tar"].map(|name| {
+        let src = archives.path(name);
         format!(
-            r#"{{"user": "{me}", "path": "$ROOT/tree/ssh/file", "key": "ssh-rsa {key}", "exclusive": true}}"#
+            r#"{{"src": "{}", "remote_src": true, "dest": "$ROOT/tree", "owner": "root"}}"#,
+            src.display()
         )
     });
-    let module = "ansible.posix.authorized_key";
-    assert_eq!(attacked("ssh", "$ROOT/theirs", module, &rounds), UNTOUCHED);
+    assert_eq!(
+        attacked("d", "$ROOT/theirs", "unarchive", &rounds),
+        UNTOUCHED
+    );
+}
+
+#[test]
+fn a_tree_is_not_copied_beyond_its_directory() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let rounds = ["0700", "0777"].map(|mode| {
+        format!(
+            r#"{{"dest": "$ROOT/tree", "directory_mode": "{mode}", "_tree": [{{"path": "d", "kind": "directory"}}, {{"path": "d/file", "kind": "link", "link": "{mode}"}}]}}"#
+        )
+    });
+    assert_eq!(attacked("d", "$ROOT/theirs", "copy", &rounds), UNTOUCHED);
 }

@@ -6,6 +6,7 @@ use crate::arguments::{FileAttributes, Mode};
 use crate::machine::{Follow, Machine};
 use crate::value::Value;
 
+use super::super::links::Below;
 use super::super::{Failure, ModuleResult, Outcome};
 use super::place::{Placing, Source};
 use super::{Copy, CopyArgs};
@@ -13,13 +14,22 @@ use super::{Copy, CopyArgs};
 impl Copy<'_> {
     /// Makes everything in the list be below the destination; what else is there stays.
     pub(super) fn tree(&self, machine: &mut Machine, entries: &[Value]) -> ModuleResult {
+        let below = Below::new(&self.dest);
+        machine.below(&self.dest, |machine| self.entries(machine, entries, below))
+    }
+
+    fn entries(&self, machine: &mut Machine, entries: &[Value], mut below: Below) -> ModuleResult {
         let mut all = Outcome::unchanged();
         let mut n_files = 0;
         let mut only_file = None;
         for entry in entries {
             machine.check_cancelled()?;
-            let path = self.dest.join(relative_path(entry)?);
+            let path = relative_path(entry)?;
             let kind = entry.get("kind").and_then(Value::as_str);
+            let path = match kind {
+                Some("directory") => below.directory(machine, &path)?,
+                _ => below.place(machine, &path)?,
+            };
             let outcome = match kind {
                 Some("file") => self.tree_file(machine, entry, &path)?,
                 Some("directory") => self.tree_directory(machine, &path)?,
@@ -77,14 +87,13 @@ impl Copy<'_> {
     }
 
     fn tree_directory(&self, machine: &mut Machine, path: &Path) -> ModuleResult {
-        let path = machine.real_path(path)?;
-        let made = self.make_directories(machine, &path)?;
-        if !machine.is_dir(&path)? {
+        let made = self.make_directories(machine, path)?;
+        if !machine.is_dir(path)? {
             let msg = format!("{} already exists as a file", path.display());
             return Err(Failure::new(msg).with("path", path.display().to_string()));
         }
         let attributes = self.directory_attributes();
-        let change = machine.apply_file_attributes(&path, &attributes, Follow::No)?;
+        let change = machine.apply_file_attributes(path, &attributes, Follow::No)?;
         Ok(Outcome::unchanged().with_changed(made || change.changed))
     }
 

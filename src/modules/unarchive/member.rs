@@ -10,6 +10,7 @@ use crate::machine::{
 
 use super::super::Failure;
 use super::super::archive::{Entry, EntryKind};
+use super::super::links::Below;
 use super::UnarchiveArgs;
 use super::extra::Extra;
 
@@ -18,7 +19,7 @@ const IN_MEMORY: u64 = 4 << 20;
 
 /// How members are compared and unpacked.
 pub(super) struct Unpacking<'a> {
-    dest: &'a Path,
+    below: Below,
     attributes: &'a FileAttributes,
     keep_newer: bool,
     keep_old: bool,
@@ -40,7 +41,7 @@ impl<'a> Unpacking<'a> {
         let is_root = rustix::process::geteuid().is_root();
         let keeps_permissions = extra.same_permissions.unwrap_or(is_root);
         Self {
-            dest,
+            below: Below::new(dest),
             attributes,
             keep_newer: args.keep_newer || extra.keep_newer,
             keep_old: extra.keep_old,
@@ -51,19 +52,23 @@ impl<'a> Unpacking<'a> {
         }
     }
 
-    /// Returns where a member goes.
-    pub(super) fn target(&self, entry: &Entry) -> PathBuf {
-        self.dest.join(&entry.path)
+    /// Returns where a member, by its path in the archive, goes.
+    pub(super) fn target(
+        &mut self,
+        machine: &mut Machine,
+        path: &Path,
+    ) -> Result<PathBuf, Failure> {
+        self.below.place(machine, path)
     }
 
     /// Tells whether a member is not there as it should be.
     pub(super) fn differs(
-        &self,
+        &mut self,
         machine: &mut Machine,
         entry: &Entry,
         content: &mut dyn Read,
     ) -> Result<bool, Failure> {
-        let path = self.target(entry);
+        let path = self.target(machine, &entry.path)?;
         let Some(found) = machine.symlink_metadata(&path)? else {
             return Ok(true);
         };
@@ -80,7 +85,8 @@ impl<'a> Unpacking<'a> {
                 || machine.read_link(&path)? != *target
                 || self.owner_differs(machine, entry, &found)),
             EntryKind::HardLink(target) => {
-                let target = machine.symlink_metadata(&self.dest.join(target))?;
+                let target = self.target(machine, target)?;
+                let target = machine.symlink_metadata(&target)?;
                 let same = target.is_some_and(|target| {
                     (target.device, target.inode) == (found.device, found.inode)
                 });
@@ -159,12 +165,12 @@ impl<'a> Unpacking<'a> {
 
     /// Puts a member where it goes; what is there already gives way.
     pub(super) fn unpack(
-        &self,
+        &mut self,
         machine: &mut Machine,
         entry: &Entry,
         content: &mut dyn Read,
     ) -> Result<(), Failure> {
-        let path = self.target(entry);
+        let path = self.target(machine, &entry.path)?;
         if let Some(parent) = path.parent() {
             machine.create_dir_all(parent, 0o777)?;
         }
@@ -189,7 +195,8 @@ impl<'a> Unpacking<'a> {
             }
             EntryKind::HardLink(target) => {
                 make_way(machine, &path, found.as_ref())?;
-                machine.hard_link(&self.dest.join(target), &path)?;
+                let target = self.target(machine, target)?;
+                machine.hard_link(&target, &path)?;
                 Ok(())
             }
         }

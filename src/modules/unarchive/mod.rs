@@ -87,26 +87,29 @@ pub(crate) fn run(machine: &mut Machine, args: UnarchiveArgs) -> ModuleResult {
     let extra = Extra::new(&args.extra_opts, format)?;
     let selection = Selection::new(&args, &extra, format);
     let mut unpacking = Unpacking::new(&dest, &attributes, &args, &extra);
-    let plan = plan(
-        machine,
-        &mut source.file,
-        format,
-        &selection,
-        &mut unpacking,
-        &source.name,
-    )?;
-    let mut changed = !plan.different.is_empty();
-    if changed {
-        unpack(
+    let (changed, plan) = machine.below(&dest, |machine| {
+        let plan = plan(
             machine,
             &mut source.file,
             format,
             &selection,
             &mut unpacking,
-            &plan,
+            &source.name,
         )?;
-    }
-    changed |= apply_attributes(machine, &dest, &attributes, &plan)?;
+        let mut changed = !plan.different.is_empty();
+        if changed {
+            unpack(
+                machine,
+                &mut source.file,
+                format,
+                &selection,
+                &mut unpacking,
+                &plan,
+            )?;
+        }
+        changed |= apply_attributes(machine, &mut unpacking, &attributes, &plan)?;
+        Ok::<_, Failure>((changed, plan))
+    })?;
     let mut outcome = Outcome::unchanged()
         .with_changed(changed)
         .with("handler", format.handler())
@@ -299,7 +302,7 @@ fn unpack(
             unpacking.unpack(machine, &entry, content)?;
         }
         if entry.kind == EntryKind::Directory {
-            directories.push((unpacking.target(&entry), entry.mtime));
+            directories.push((unpacking.target(machine, &entry.path)?, entry.mtime));
         }
         Ok(())
     })?;
@@ -320,7 +323,7 @@ fn unpack(
 /// Applies the file options to all that was in the archive and to the directories at its top.
 fn apply_attributes(
     machine: &mut Machine,
-    dest: &Path,
+    unpacking: &mut Unpacking<'_>,
     attributes: &FileAttributes,
     plan: &Plan,
 ) -> Result<bool, Failure> {
@@ -334,7 +337,7 @@ fn apply_attributes(
     let tops: BTreeSet<PathBuf> = tops.map(|top| PathBuf::from(top.as_os_str())).collect();
     let mut changed = false;
     for path in plan.paths.iter().chain(&tops) {
-        let path = dest.join(path);
+        let path = unpacking.target(machine, path)?;
         if machine.symlink_metadata(&path)?.is_some() {
             let change = machine.apply_file_attributes(&path, attributes, Follow::No)?;
             changed |= change.changed;
