@@ -162,6 +162,24 @@ fn every_alert_is_tried_whether_it_fires_and_whether_it_is_over() {
 }
 
 #[test]
+fn every_alert_is_in_the_runbook_that_it_names() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut named = 0;
+    for part in ["runners", "deploys"] {
+        let rules = root.join(format!("playbooks/files/monitoring/{part}.rules.yml"));
+        let rules = std::fs::read_to_string(rules).unwrap();
+        for rule in rules.split("- alert: ").skip(1) {
+            let alert = rule.lines().next().unwrap();
+            let (_, page) = rule.split_once("runbook: ").unwrap();
+            let page = std::fs::read_to_string(root.join(page.lines().next().unwrap())).unwrap();
+            assert!(names(&page).contains(alert), "{alert}");
+            named += 1;
+        }
+    }
+    assert!(named >= 13, "{named}");
+}
+
+#[test]
 fn every_test_that_the_proof_names_is_in_the_tree() {
     let mut named = 0;
     for line in PROOF.lines().filter(|line| line.starts_with("| ")) {
