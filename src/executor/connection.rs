@@ -136,6 +136,12 @@ impl Agents {
                 stderr: channel.stderr,
             })
         };
+        if !launch.local {
+            // The executables are hashed while the connection is made.
+            let hashing = self.executables.clone();
+            tokio::task::spawn_blocking(move || hashing.prepare());
+            self.connection(&target.endpoint).await?;
+        }
         // Boxed: a start is rare, and its future is large.
         Box::pin(launch.start(r#become.as_ref(), open))
             .await

@@ -68,6 +68,11 @@ impl Agents {
         &self.0.known[0].1
     }
 
+    /// Hashes the executables ahead of time; blocks. Who needs them is told what is wrong.
+    pub fn prepare(&self) {
+        self.binaries().ok();
+    }
+
     /// Lists the executables, hashed; blocks when it is the first to ask.
     pub(super) fn binaries(&self) -> io::Result<&[Binary]> {
         let _turn = self

@@ -6,7 +6,7 @@
 //! Trust: the agent is only ever run from a directory that is ours alone. The script enters the
 //! directory and looks at `.` (owner, mode `0700`, no ACL), so nobody can swap it between check and
 //! use, and nobody else can have put a file there. Against damage, the agent hashes its own open
-//! executable before it does anything else; a fresh upload is hashed by `sha256sum` too, where
+//! executable before it does anything else, once a day; a fresh upload is hashed by `sha256sum` too, where
 //! there is one. Places that are `noexec` or cannot hold the file are found by trying.
 
 use std::fmt::Write;

@@ -12,6 +12,7 @@ pub(super) struct Attempt<'a> {
     wish: Option<&'a Become>,
     /// Random, so that nothing else can print it.
     marker: String,
+    /// Those that can be uploaded; none for this machine.
     binaries: Vec<Binary>,
 }
 
@@ -22,9 +23,13 @@ impl<'a> Attempt<'a> {
         wish: Option<&'a Become>,
     ) -> Result<Self, StartError<E>> {
         let agents = launch.agents.clone();
-        let binaries = blocking(move || agents.binaries().map(<[Binary]>::to_vec))
-            .await
-            .map_err(StartError::Executable)?;
+        let binaries = if launch.local {
+            Vec::new()
+        } else {
+            blocking(move || agents.binaries().map(<[Binary]>::to_vec))
+                .await
+                .map_err(StartError::Executable)?
+        };
         Ok(Self {
             launch,
             wish,
