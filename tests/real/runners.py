@@ -10,6 +10,7 @@ import json
 import os
 import random
 import re
+import shlex
 import signal
 import socket
 import statistics
@@ -54,6 +55,17 @@ ExecStart=/bin/sleep infinity
 """
 
 
+# Keeps rules as the kernel does; the real one would change the machine that all hosts share.
+FILTER = """#!/bin/sh
+case " $* " in
+    *" --version "*) echo "iptables v1.8.9 (nf_tables)" ;;
+    *" -C "*) grep -qxF -- "$(echo "$*" | sed "s/ -C / -A /")" /run/filter ;;
+    *" -A "*) echo "$*" >>/run/filter ;;
+    *) exit 2 ;;
+esac
+"""
+
+
 class Runners:
     """h4 is the primary and h5 the secondary: each with a unit, logs, and the exporter as shipped."""
 
@@ -93,7 +105,7 @@ class Runners:
             self.lab.shell(
                 host,
                 "systemctl disable -q --now backstay-exporter; systemctl stop -q actions.runner; umount -q /opt/actions-runner/_work 2>/dev/null;"
-                " rm -rf /opt/actions-runner /etc/backstay /usr/local/bin/backstay /etc/systemd/system/backstay-exporter.service /etc/systemd/system/actions.runner.service;"
+                " rm -rf /opt/actions-runner /etc/backstay /run/filter /usr/local/sbin/iptables /usr/local/bin/backstay /etc/systemd/system/backstay-exporter.service /etc/systemd/system/actions.runner.service;"
                 " systemctl daemon-reload",
             )
 
@@ -118,6 +130,15 @@ def a_healthy_primary_deploys_and_the_secondary_takes_over_when_it_is_down(trial
         assert re.search(r"^runner: the primary runner `h4`: it is offline, says its exporter; .*; see docs/runbooks/runner-offline.md#runner$", gate.stdout, re.M), gate
         assert runners.preflight("h5").returncode == 0
         ends(shop.deploy(release="2"), 0, "committed on 3 hosts")
+
+        # Where scrapers are named, others are kept out after them, and each rule is made once.
+        trial.lab.shell("h4", f"printf %s {shlex.quote(FILTER)} >/usr/local/sbin/iptables; chmod 755 /usr/local/sbin/iptables; : >/run/filter")
+        scrapers = ["--limit", "h4", "-e", '{"exporter_scrapers": ["10.0.0.8", "10.0.0.9"]}']
+        runners.install(*scrapers).exits(0).counts("h4", changed=2)
+        runners.install(*scrapers).exits(0).counts("h4", changed=0)
+        rules = [re.findall(r" -s (\S+)| -j (\S+)|--destination-port (\d+)", line) for line in trial.lab.shell("h4", "cat /run/filter").splitlines()]
+        rules = [[word for found in rule for word in found if word] for rule in rules]
+        assert rules == [["10.0.0.8", "ACCEPT", "9101"], ["10.0.0.9", "ACCEPT", "9101"], ["DROP", "9101"]], rules
 
         # Both are down: it says so of each, at once.
         trial.lab.shell("h5", "systemctl stop actions.runner")
