@@ -147,7 +147,7 @@ async fn execute(job: &Job, overlay: &mut Overlay, loop_failure: Option<Failure>
         leniency(job, renderer, &mut execution);
         if execution.delegation.is_none() {
             // A failure before the delegation was known is still shown with what is known.
-            execution.delegation = delegation(job, renderer).ok().flatten();
+            execution.delegation = delegation(job, renderer).unwrap_or_else(|_| as_written(job));
         }
     });
     execution
@@ -181,6 +181,15 @@ fn delegation(job: &Job, renderer: &Renderer<'_>) -> Result<Option<Delegation>, 
         host: host.into(),
         facts: false,
     }))
+}
+
+/// Returns the delegate of a task whose name cannot be rendered.
+fn as_written(job: &Job) -> Option<Delegation> {
+    let node = job.task.layer.values(Keyword::DelegateTo).next()?;
+    Some(Delegation {
+        host: node.to_value().to_string().into(),
+        facts: false,
+    })
 }
 
 async fn attempt(
