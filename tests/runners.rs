@@ -205,3 +205,42 @@ fn the_primary_deploys_while_its_exporter_says_it_is_online_and_then_the_seconda
     );
     assert_eq!(preflight("three", "primary").status, Some(12));
 }
+
+#[test]
+fn the_step_of_the_action_deploys_with_the_words_it_is_given() {
+    let fleet = Fleet::new();
+    let task = "- hosts: app\n  gather_facts: false\n  tasks: [{copy: {dest: ~/a, content: '{{ said }}'}}]\n";
+    fleet.file("one.yml", task);
+    fleet.file("two.yml", &task.replace("~/a", "~/b"));
+    let (_, script) = include_str!("../action.yml")
+        .rsplit_once("run: |\n")
+        .unwrap();
+    let bin = Path::new(env!("CARGO_BIN_EXE_backstay")).parent().unwrap();
+    let step = |arguments: &str| {
+        let mut command = Command::new("bash");
+        command
+            .args(["--noprofile", "--norc", "-eo", "pipefail", "-c", script])
+            .current_dir(fleet.path("."))
+            .env_clear()
+            .env("HOME", fleet.path("home"))
+            .env("PATH", format!("{}:/usr/bin:/bin", bin.display()))
+            .env("PLAYBOOK", "one.yml two.yml")
+            .env("INVENTORY", "hosts.ini")
+            .env("ARGUMENTS", arguments)
+            .env("GITHUB_ACTIONS", "true")
+            .stdin(Stdio::null());
+        Ended::of(command.output().unwrap())
+    };
+    let ended = step("-e said=yes --limit web1");
+    assert_eq!(ended.status, Some(0), "{ended}");
+    assert!(ended.stdout.contains("committed on 1 host"), "{ended}");
+    let names = fleet.tree("web1").into_keys().collect::<Vec<_>>();
+    assert!(
+        names.contains(&"a".into()) && names.contains(&"b".into()),
+        "{names:?}"
+    );
+    assert!(fleet.tree("web2").is_empty());
+    // Without arguments too; what the deploy comes to is what the step comes to.
+    let ended = step("");
+    assert_eq!(ended.status, Some(20), "{ended}");
+}
