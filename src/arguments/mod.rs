@@ -298,6 +298,24 @@ mod tests {
     }
 
     #[test]
+    fn what_was_meant_is_named_for_what_a_module_said_of_it() {
+        let meant = |json: &str| {
+            let given: Value = serde_json::from_str(json).unwrap();
+            let given = given.as_map().unwrap();
+            let said = SampleArgs::SPEC.resolve(given).unwrap_err().message;
+            let other = SampleArgs::SPEC.meant(given, "something else");
+            assert_eq!(other, None);
+            SampleArgs::SPEC.meant(given, &said)
+        };
+        let near = |name: &str| Some(format!("did you mean `{name}`?"));
+        assert_eq!(meant(r#"{"path":"/x","state":"presnet"}"#), near("present"));
+        assert_eq!(meant(r#"{"path":"/x","regex":"a"}"#), near("regexp"));
+        assert_eq!(meant(r#"{"path":"/x","state":"gone"}"#), None);
+        assert_eq!(meant(r#"{"path":"/x","zzz":1}"#), None);
+        assert_eq!(meant(r#"{"state":"absent"}"#), None);
+    }
+
+    #[test]
     fn each_wrong_option_has_its_own_message() {
         for (json, message) in [
             (

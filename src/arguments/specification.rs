@@ -247,6 +247,15 @@ impl ArgumentSpec {
         }
     }
 
+    /// Returns the line of help for what a module said of its options: the name that was meant.
+    pub fn meant(&self, given: &Map, said: &str) -> Option<String> {
+        let problem = self.resolve(given).err()?;
+        let names_one = |help: &String| help.starts_with("did you mean");
+        problem
+            .help
+            .filter(|help| problem.message == said && names_one(help))
+    }
+
     /// Returns Ansible's words for options that there are not, which playbooks compare: once a
     /// task runs, they are the failure of that task.
     fn unsupported(&self, names: &[String]) -> String {

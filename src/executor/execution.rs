@@ -115,7 +115,7 @@ impl Execution {
 
     /// Gives a failed result of an action the error that reporters show; a module failed when it
     /// said so itself, not by `failed_when`.
-    pub(super) fn explain_failure(&mut self, task: &Mark, by_module: bool) {
+    pub(super) fn explain_failure(&mut self, task: &Mark, by_module: bool, help: Option<String>) {
         if !self.has("failed") {
             return;
         }
@@ -135,9 +135,10 @@ impl Execution {
             }
             Some(msg) => format!("{who} failed: {msg}"),
         };
-        let error = Error::new(ErrorKind::TaskFailed, "Task failed")
+        let mut error = Error::new(ErrorKind::TaskFailed, "Task failed")
             .at(task)
             .caused_by(cause);
+        error.help = help;
         self.error = Some(Arc::new(error));
     }
 

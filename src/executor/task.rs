@@ -293,7 +293,7 @@ async fn attempts(
             execution.set("attempts", settings.attempts - 1);
             execution.set("failed", true);
             if execution.error.is_none() {
-                execution.explain_failure(&job.task.mark, false);
+                execution.explain_failure(&job.task.mark, false, None);
             }
             register(job, overlay, &execution);
             return Ok(execution);
@@ -412,7 +412,7 @@ fn judge(
         judge_failed(job, overlay, &mut execution);
     }
     forget_harmless(job, &mut execution);
-    execution.explain_failure(&task.mark, module_failed);
+    execution.explain_failure(&task.mark, module_failed, answer.help);
     if let Some(suppressed) = execution.result.get("failed_when_result")
         && !suppressed.is_truthy()
         && answer.failed

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{Answer, arguments};
+use super::{Answer, arguments, spec};
 use crate::agent::protocol::CheckMode;
 use crate::event::{Event, Reversibility, Step};
 use crate::executor::deploy::{self, Acting};
@@ -113,6 +113,7 @@ impl ActionContext<'_> {
         };
         let discovery = self.discover_python().await?;
         let beside = deploy::opaque_steps(name, &call.args).map(nobody_undoes);
+        let given = call.args.clone();
         let reported = match self.settings.async_seconds {
             0 => self.call(&place, call).await?,
             _ => self.in_background(&place, call).await?,
@@ -120,6 +121,7 @@ impl ActionContext<'_> {
         let mut answer = Answer::from_result(with_lines(reported.result));
         answer.steps = reported.steps;
         answer.steps.extend(beside);
+        answer.help = meant(name, &given, &answer);
         // That a script ends badly is said by its action in Ansible.
         answer.by_module = name != "script";
         if name != "setup"
@@ -282,4 +284,12 @@ fn not_found(name: &str, candidates: &[PathBuf]) -> String {
     }
     text + " on the Ansible Controller.\nIf you are using a module and expect the file to exist \
             on the remote, see the remote_src option"
+}
+
+/// Names the option or choice that was meant, where a module refused one.
+fn meant(name: &str, given: &Map, answer: &Answer) -> Option<String> {
+    if !answer.failed {
+        return None;
+    }
+    spec(name)?.meant(given, answer.result.get("msg")?.as_str()?)
 }

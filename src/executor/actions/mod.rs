@@ -55,6 +55,8 @@ pub(super) struct Answer {
     pub(super) by_module: bool,
     /// The answer was a failure before `failed_when` judged it.
     pub(super) failed: bool,
+    /// What to do about the failure, where that is known.
+    pub(super) help: Option<String>,
 }
 
 impl Answer {
