@@ -6,6 +6,7 @@ pub mod agent;
 pub mod arguments;
 pub mod cli;
 pub mod config;
+pub mod crypt;
 pub mod diagnosis;
 pub mod error;
 pub mod event;

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Rooms that everybody may use: data, and nothing that acts.
-pub(super) const VOCABULARY: [&str; 8] = [
+pub(super) const VOCABULARY: [&str; 9] = [
     "source",
     "value",
     "node",
@@ -16,10 +16,11 @@ pub(super) const VOCABULARY: [&str; 8] = [
     "redactor",
     "arguments",
     "pyregex",
+    "crypt",
 ];
 
 /// Each room and the rooms it may import beside the vocabulary.
-pub(super) const ARROWS: [(&str, &[&str]); 24] = [
+pub(super) const ARROWS: [(&str, &[&str]); 25] = [
     ("source", &[]),
     ("value", &[]),
     ("node", &[]),
@@ -28,6 +29,7 @@ pub(super) const ARROWS: [(&str, &[&str]); 24] = [
     ("redactor", &[]),
     ("arguments", &[]),
     ("pyregex", &[]),
+    ("crypt", &[]),
     ("yaml", &[]),
     ("vault", &[]),
     ("config", &[]),

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use super::{Found, Options, World};
-use crate::template::{LookupCall, LookupError, Seeded, hash_password, random_salt};
+use crate::crypt::random_salt;
+use crate::template::{LookupCall, LookupError, Seeded, hash_password};
 use crate::value::Value;
 
 const PARAMETERS: [&str; 5] = ["length", "encrypt", "chars", "ident", "seed"];

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
-use md5::{Digest, Md5};
 
 use crate::arguments::FileAttributes;
+use crate::crypt::{self, random_salt};
 use crate::machine::{Content, Follow, Machine, NewFile};
 
 use super::{Failure, ModuleResult, Outcome};
@@ -154,8 +154,8 @@ impl Scheme {
     fn hash(self, password: &str) -> Result<String, Failure> {
         let failed = || Failure::new("the password cannot be hashed");
         Ok(match self {
-            Self::AprMd5 => md5_crypt(password, &salt(8), "$apr1$"),
-            Self::Md5 => md5_crypt(password, &salt(8), "$1$"),
+            Self::AprMd5 => crypt::md5(password, &random_salt(8), "$apr1$"),
+            Self::Md5 => crypt::md5(password, &random_salt(8), "$1$"),
             Self::Bcrypt => bcrypt::hash_with_result(password, 12)
                 .map_err(|_| failed())?
                 .format_for_version(bcrypt::Version::TwoY),
@@ -170,18 +170,12 @@ impl Scheme {
 fn verifies(password: &str, hash: &str) -> bool {
     let parts: Vec<_> = hash.splitn(4, '$').collect();
     match parts.as_slice() {
-        ["", "apr1", salt, _] => md5_crypt(password, salt, "$apr1$") == hash,
-        ["", "1", salt, _] => md5_crypt(password, salt, "$1$") == hash,
+        ["", "apr1", salt, _] => crypt::md5(password, salt, "$apr1$") == hash,
+        ["", "1", salt, _] => crypt::md5(password, salt, "$1$") == hash,
         ["", "2a" | "2b" | "2x" | "2y", ..] => bcrypt::verify(password, hash).unwrap_or(false),
         _ if hash.starts_with("{SHA}") => ldap_sha1(password) == hash,
         _ => password == hash,
     }
-}
-
-fn salt(length: usize) -> String {
-    (0..length)
-        .map(|_| char::from(ALPHABET[rand::random_range(0..ALPHABET.len())]))
-        .collect()
 }
 
 fn ldap_sha1(password: &str) -> String {
@@ -189,70 +183,6 @@ fn ldap_sha1(password: &str) -> String {
     let digest = sha1::Sha1::digest(password.as_bytes());
     let text = base64::engine::general_purpose::STANDARD.encode(digest);
     format!("{{SHA}}{text}")
-}
-
-const ALPHABET: &[u8; 64] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-
-/// Writes groups of three bytes as four letters, the way crypt does.
-pub(super) fn letters(out: &mut String, [high, middle, low]: [u8; 3], n_letters: usize) {
-    let mut bits = u32::from_be_bytes([0, high, middle, low]);
-    for _ in 0..n_letters {
-        out.push(char::from(ALPHABET[(bits & 0x3f) as usize]));
-        bits >>= 6;
-    }
-}
-
-/// The MD5 hash of FreeBSD and, with its own sign, of Apache.
-fn md5_crypt(password: &str, salt: &str, sign: &str) -> String {
-    let (password, salt) = (password.as_bytes(), salt.as_bytes());
-    let mut other = Md5::new();
-    other.update(password);
-    other.update(salt);
-    other.update(password);
-    let other = other.finalize();
-    let mut first = Md5::new();
-    first.update(password);
-    first.update(sign.as_bytes());
-    first.update(salt);
-    for chunk in password.chunks(16) {
-        first.update(&other[..chunk.len()]);
-    }
-    let mut length = password.len();
-    while length > 0 {
-        if length & 1 == 1 {
-            first.update([0]);
-        } else {
-            first.update(&password[..1]);
-        }
-        length >>= 1;
-    }
-    let mut digest = first.finalize();
-    for round in 0..1000 {
-        let mut next = Md5::new();
-        if round % 2 == 1 {
-            next.update(password);
-        } else {
-            next.update(digest);
-        }
-        if round % 3 != 0 {
-            next.update(salt);
-        }
-        if round % 7 != 0 {
-            next.update(password);
-        }
-        if round % 2 == 1 {
-            next.update(digest);
-        } else {
-            next.update(password);
-        }
-        digest = next.finalize();
-    }
-    let mut out = format!("{sign}{}$", String::from_utf8_lossy(salt));
-    for [high, middle, low] in [[0, 6, 12], [1, 7, 13], [2, 8, 14], [3, 9, 15], [4, 10, 5]] {
-        letters(&mut out, [digest[high], digest[middle], digest[low]], 4);
-    }
-    letters(&mut out, [0, 0, digest[11]], 2);
-    out
 }
 
 #[cfg(test)]
@@ -263,15 +193,7 @@ mod tests {
     const NAME: &str = "community.general.htpasswd";
 
     #[test]
-    fn hashes_are_those_of_openssl_and_htpasswd() {
-        assert_eq!(
-            md5_crypt("geheim", "abcdefgh", "$apr1$"),
-            "$apr1$abcdefgh$bw9gEObk10asetVLiysIZ0"
-        );
-        assert_eq!(
-            md5_crypt("geheim", "abcdefgh", "$1$"),
-            "$1$abcdefgh$eKehL.s8tG6zTf8hBtmEF."
-        );
+    fn sha1_is_that_of_htpasswd() {
         assert_eq!(ldap_sha1("geheim"), "{SHA}kGByAB793z4R5tK1eC9Hd/4Dhzk=");
     }
 

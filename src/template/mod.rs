@@ -35,7 +35,7 @@ mod version;
 
 pub use engine::{Engine, Rendered, TemplateOptions};
 pub use error::TemplateError;
-pub use filters::{hash_password, quote, random_salt};
+pub use filters::{hash_password, quote};
 pub use random::Seeded;
 pub use scope::{Binding, Dynamic, Layers, Scope};
 pub use services::{Isolated, LookupCall, LookupError, PathState, Reader, Services};

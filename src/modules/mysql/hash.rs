@@ -3,8 +3,8 @@
 use sha1::{Digest, Sha1};
 use sha2::Sha256;
 
+use crate::crypt::letters;
 use crate::machine::hex;
-use crate::modules::htpasswd::letters;
 
 /// The hash of `mysql_native_password`: SHA-1 twice.
 pub(super) fn native(password: &str) -> String {

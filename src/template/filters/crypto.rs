@@ -13,6 +13,7 @@ use super::super::frame::Frame;
 use super::super::runtime::{Evaluated, Val, Words};
 use super::super::syntax::Place;
 use super::{Filter, data, running};
+use crate::crypt::{self, ALPHABET, letters, random_salt};
 use crate::value::{Text, Value, bytes_of_text};
 
 pub(super) const FILTERS: &[Filter] = &[
@@ -166,7 +167,7 @@ fn hashed(password: &str, wish: Wish) -> Result<Value, String> {
     } = wish;
     let salt_of = |size: usize| salt.clone().unwrap_or_else(|| random_salt(size));
     let valid = |salt: &str, most: usize| {
-        if salt.chars().count() > most || !salt.bytes().all(|b| CRYPT.contains(&b)) {
+        if salt.chars().count() > most || !salt.bytes().all(|b| ALPHABET.contains(&b)) {
             Err("Could not hash the secret.".to_owned())
         } else {
             Ok(())
@@ -183,7 +184,7 @@ fn hashed(password: &str, wish: Wish) -> Result<Value, String> {
         "md5" | "md5_crypt" => {
             let salt = salt_of(size.unwrap_or(8));
             valid(&salt, 8)?;
-            Ok(md5_crypt(password.as_bytes(), salt.as_bytes()).into())
+            Ok(crypt::md5(password, &salt, "$1$").into())
         }
         "blowfish" | "bcrypt" => {
             let ident = ident.unwrap_or_else(|| "2b".into());
@@ -195,24 +196,7 @@ fn hashed(password: &str, wish: Wish) -> Result<Value, String> {
     }
 }
 
-const CRYPT: &[u8; 64] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 const BCRYPT: &[u8; 64] = b"./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-
-/// Returns a salt nobody can foretell, in the letters `crypt` allows.
-pub fn random_salt(length: usize) -> String {
-    (0..length)
-        .map(|_| char::from(CRYPT[usize::from(rand::random::<u8>() % 64)]))
-        .collect()
-}
-
-/// Writes three bytes as `crypt` does, lowest six bits first.
-fn crypt_letters(bytes: [u8; 3], count: usize, out: &mut String) {
-    let mut word = (u32::from(bytes[0]) << 16) | (u32::from(bytes[1]) << 8) | u32::from(bytes[2]);
-    for _ in 0..count {
-        out.push(char::from(CRYPT[usize::try_from(word & 63).unwrap_or(0)]));
-        word >>= 6;
-    }
-}
 
 fn sha_crypt(password: &str, salt: &str, rounds: i128, is_512: bool) -> Result<Value, String> {
     let params = u32::try_from(rounds)
@@ -234,7 +218,7 @@ fn sha_crypt(password: &str, salt: &str, rounds: i128, is_512: bool) -> Result<V
         sha_crypt::sha256_crypt(password.as_bytes(), salt.as_bytes(), params).into()
     };
     for _ in 0..third {
-        crypt_letters([bytes[a], bytes[b], bytes[c]], 4, &mut out);
+        letters(&mut out, [bytes[a], bytes[b], bytes[c]], 4);
         (a, b, c) = if is_512 {
             ((b + 1) % most, (c + 1) % most, (a + 1) % most)
         } else {
@@ -242,64 +226,11 @@ fn sha_crypt(password: &str, salt: &str, rounds: i128, is_512: bool) -> Result<V
         };
     }
     if is_512 {
-        crypt_letters([0, 0, bytes[63]], 2, &mut out);
+        letters(&mut out, [0, 0, bytes[63]], 2);
     } else {
-        crypt_letters([0, bytes[31], bytes[30]], 3, &mut out);
+        letters(&mut out, [0, bytes[31], bytes[30]], 3);
     }
     Ok(out.into())
-}
-
-/// Hashes as the MD5 scheme of `crypt` does.
-fn md5_crypt(password: &[u8], salt: &[u8]) -> String {
-    let inner = Md5::new()
-        .chain_update(password)
-        .chain_update(salt)
-        .chain_update(password)
-        .finalize();
-    let mut outer = Md5::new()
-        .chain_update(password)
-        .chain_update(b"$1$")
-        .chain_update(salt);
-    for chunk in 0..password.len().div_ceil(16) {
-        let length = (password.len() - chunk * 16).min(16);
-        outer.update(&inner[..length]);
-    }
-    let mut length = password.len();
-    while length > 0 {
-        outer.update(if length & 1 == 1 {
-            &[0]
-        } else {
-            &password[..1]
-        });
-        length >>= 1;
-    }
-    let mut digest = outer.finalize();
-    for round in 0..1000 {
-        let mut next = Md5::new();
-        if round % 2 == 1 {
-            next.update(password);
-        } else {
-            next.update(digest);
-        }
-        if round % 3 != 0 {
-            next.update(salt);
-        }
-        if round % 7 != 0 {
-            next.update(password);
-        }
-        if round % 2 == 1 {
-            next.update(digest);
-        } else {
-            next.update(password);
-        }
-        digest = next.finalize();
-    }
-    let mut out = format!("$1${}$", String::from_utf8_lossy(salt));
-    for [a, b, c] in [[0, 6, 12], [1, 7, 13], [2, 8, 14], [3, 9, 15], [4, 10, 5]] {
-        crypt_letters([digest[a], digest[b], digest[c]], 4, &mut out);
-    }
-    crypt_letters([0, 0, digest[11]], 2, &mut out);
-    out
 }
 
 fn bcrypt_hash(password: &str, salt: &str, rounds: i128, ident: &str) -> Result<Value, String> {
@@ -340,10 +271,6 @@ mod tests {
     #[test]
     fn passwords_hash_as_crypt_hashes_them() {
         // From `openssl passwd -1|-5|-6 -salt saltstring Hello`.
-        assert_eq!(
-            md5_crypt(b"Hello", b"saltstri"),
-            "$1$saltstri$OINShNxjt0ZCuX7ywvcGD0"
-        );
         assert_eq!(
             sha_crypt("Hello", "saltstring", 5000, false),
             Ok("$5$saltstring$jfZe1.O5rA9aUKHLYLEqMjNCNYEqmZMJ.KAMmcgZPz5".into())

@@ -20,7 +20,7 @@ mod text;
 mod time;
 mod values;
 
-pub use crypto::{hash_password, random_salt};
+pub use crypto::hash_password;
 pub use text::quote;
 
 use std::collections::HashMap;
