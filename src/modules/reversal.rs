@@ -203,9 +203,11 @@ const REVERSALS: &[(&str, Reversal)] = &[
     ("npm", Compensated(PROGRAMS)),
     ("openssh_keypair", Exact(FILES)),
     ("openssl_csr", Exact(FILES)),
+    ("openssl_csr_info", Nothing),
     ("openssl_dhparam", Exact(FILES)),
     ("openssl_privatekey", Exact(FILES)),
     ("openssl_publickey", Exact(FILES)),
+    ("openssl_publickey_info", Nothing),
     ("package", Compensated(PACKAGES)),
     ("package_facts", Nothing),
     (
@@ -287,6 +289,7 @@ const REVERSALS: &[(&str, Reversal)] = &[
     ("wait_for", Nothing),
     ("wakeonlan", Compensated(SENT)),
     ("x509_certificate", Exact(FILES)),
+    ("x509_certificate_info", Nothing),
     ("xfs_quota", Compensated("the old limits are set again")),
     ("xml", Exact(FILES)),
     (

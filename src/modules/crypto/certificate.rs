@@ -8,7 +8,7 @@ use super::extensions::{self as ext, Extension};
 use super::key::Key;
 use super::place::{Place, path_or_null};
 use super::signed::{Algorithm, Certificate, Request, Unsigned, closed};
-use super::{der, times};
+use super::{der, number, times};
 use crate::machine::Machine;
 use crate::modules::{Diff, Failure, ModuleResult, Outcome};
 use crate::value::{Map, Value};
@@ -107,7 +107,7 @@ pub(crate) fn run_certificate(machine: &mut Machine, args: X509CertificateArgs) 
         .with_changed(changed)
         .with("notBefore", times::shown(not_before))
         .with("notAfter", times::shown(not_after))
-        .with("serial_number", serial_number(&serial));
+        .with("serial_number", number(&serial));
     if args.provider.as_deref() == Some("ownca") {
         outcome = outcome
             .with("ca_cert", path_or_null(args.ownca_path.as_ref()))
@@ -138,34 +138,6 @@ fn absent(machine: &mut Machine, args: &X509CertificateArgs, outcome: Outcome) -
     let mut place = Place::of(machine, &args.path, args.backup)?;
     let changed = place.remove(machine)?;
     Ok(place.told(outcome.with_changed(changed)))
-}
-
-/// Reads a number of any length as far as a playbook has numbers for it; a longer one is a text.
-fn serial_number(bytes: &[u8]) -> Value {
-    let digits: Vec<u8> = bytes
-        .iter()
-        .copied()
-        .skip_while(|byte| *byte == 0)
-        .collect();
-    if digits.len() < 16 {
-        let number = digits
-            .iter()
-            .fold(0_i128, |number, digit| (number << 8) | i128::from(*digit));
-        return Value::Int(number);
-    }
-    // Long division by ten, digit for digit.
-    let mut rest = digits;
-    let mut text = Vec::new();
-    while rest.iter().any(|digit| *digit != 0) {
-        let mut left = 0_u32;
-        for digit in &mut rest {
-            let value = left * 256 + u32::from(*digit);
-            *digit = u8::try_from(value / 10).expect("a digit");
-            left = value % 10;
-        }
-        text.push(char::from_digit(left, 10).expect("below ten"));
-    }
-    text.iter().rev().collect::<String>().into()
 }
 
 /// The certificate that is wanted.
@@ -209,7 +181,7 @@ impl Plan {
                     .ok_or_else(|| Failure::new("cannot write an empty request"))?
             }
         };
-        let now = now();
+        let now = times::now();
         Ok(Self {
             subject: request.subject.clone(),
             issuer: request.subject.clone(),
@@ -284,7 +256,7 @@ impl Plan {
             .ownca_create_authority_key_identifier
             .then(|| authority_key(&authority))
             .flatten();
-        let now = now();
+        let now = times::now();
         Ok(Self {
             subject: request.subject.clone(),
             issuer: authority.subject.clone(),
@@ -438,12 +410,6 @@ fn authority_key(authority: &Certificate) -> Option<Vec<u8>> {
     own.or_else(|| ext::key_identifier(&authority.public))
 }
 
-fn now() -> DateTime {
-    let now = jiff::Timestamp::now().to_zoned_datetime(jiff::tz::TimeZone::UTC);
-    let now = now.datetime();
-    now.with().subsec_nanosecond(0).build().unwrap_or(now)
-}
-
 /// Returns a random number of 159 bits, as authorities take them.
 fn serial() -> [u8; 20] {
     let mut bytes: [u8; 20] = rand::random();
@@ -464,14 +430,14 @@ fn told(text: Option<&[u8]>) -> Value {
         ("can_parse_certificate", Value::from(true)),
         ("not_before", times::shown(certificate.not_before).into()),
         ("not_after", times::shown(certificate.not_after).into()),
-        ("serial_number", serial_number(&certificate.serial)),
+        ("serial_number", number(&certificate.serial)),
     ])
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::testing::{has_openssl, short};
-    use super::serial_number;
+    use super::number;
     use crate::modules::testing::Target;
     use crate::value::Value;
 
@@ -583,8 +549,8 @@ mod tests {
 
     #[test]
     fn long_numbers_are_written_whole() {
-        assert_eq!(serial_number(&[1, 0]), Value::Int(256));
-        let long = serial_number(&[0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(number(&[1, 0]), Value::Int(256));
+        let long = number(&[0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(long, Value::from("1329227995784915872903807060280344576"));
     }
 }

@@ -124,6 +124,24 @@ pub(super) fn usage(names: &[String]) -> Result<Vec<u8>, Failure> {
     Ok(der::named_bits(&bits))
 }
 
+/// Reads what a key may be used for.
+pub(super) fn usage_names(value: &Element<'_>) -> Option<Vec<&'static str>> {
+    let (_, bytes) = value
+        .content
+        .split_first()
+        .filter(|_| value.tag == der::BITS)?;
+    let is_set = |at: usize| {
+        bytes
+            .get(at / 8)
+            .is_some_and(|byte| byte & (0x80 >> (at % 8)) != 0)
+    };
+    // The last two mean something only where keys are agreed upon.
+    let agrees = is_set(4);
+    let names = USAGES.iter().enumerate();
+    let set = names.filter(|(at, _)| is_set(*at) && (*at < 7 || agrees));
+    Some(set.map(|(_, (_, long))| *long).collect())
+}
+
 const PURPOSES: [(&str, &str, &str); 10] = [
     (
         "serverAuth",
@@ -156,6 +174,12 @@ const PURPOSES: [(&str, &str, &str); 10] = [
         "2.5.29.37.0",
     ),
 ];
+
+/// Names what a certificate may be used for.
+pub(super) fn purpose(oid: String) -> String {
+    let found = PURPOSES.iter().find(|(_, _, known)| *known == oid);
+    found.map_or(oid, |(_, long, _)| (*long).to_owned())
+}
 
 /// Writes what a certificate may be used for.
 pub(super) fn purposes(names: &[String]) -> Result<Vec<u8>, Failure> {

@@ -7,6 +7,7 @@ mod certificate;
 mod der;
 mod dhparam;
 mod extensions;
+mod info;
 mod key;
 mod keypair;
 mod names;
@@ -21,10 +22,16 @@ mod times;
 
 pub(super) use certificate::{X509CertificateArgs, run_certificate};
 pub(super) use dhparam::{OpensslDhparamArgs, run_dhparam};
+pub(super) use info::{
+    OpensslCsrInfoArgs, OpensslPublickeyInfoArgs, X509CertificateInfoArgs, run_certificate_info,
+    run_publickey_info, run_request_info,
+};
 pub(super) use keypair::{OpensshKeypairArgs, run_keypair};
 pub(super) use privatekey::{OpensslPrivatekeyArgs, run_privatekey};
 pub(super) use publickey::{OpensslPublickeyArgs, run_publickey};
 pub(super) use request::{OpensslCsrArgs, run_request};
+
+use crate::value::Value;
 
 /// Writes bytes as pairs of digits between colons.
 fn colons(bytes: &[u8]) -> String {
@@ -48,6 +55,34 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
         return None;
     }
     Some(pairs.map(|pair| pair[0] << 4 | pair[1]).collect())
+}
+
+/// Reads a number of any length as far as a playbook has numbers for it; a longer one is a text.
+fn number(bytes: &[u8]) -> Value {
+    let digits: Vec<u8> = bytes
+        .iter()
+        .copied()
+        .skip_while(|byte| *byte == 0)
+        .collect();
+    if digits.len() < 16 {
+        let number = digits
+            .iter()
+            .fold(0_i128, |number, digit| (number << 8) | i128::from(*digit));
+        return Value::Int(number);
+    }
+    // Long division by ten, digit for digit.
+    let mut rest = digits;
+    let mut text = Vec::new();
+    while rest.iter().any(|digit| *digit != 0) {
+        let mut left = 0_u32;
+        for digit in &mut rest {
+            let value = left * 256 + u32::from(*digit);
+            *digit = u8::try_from(value / 10).expect("a digit");
+            left = value % 10;
+        }
+        text.push(char::from_digit(left, 10).expect("below ten"));
+    }
+    text.iter().rev().collect::<String>().into()
 }
 
 /// Writes bytes as the armour of `BEGIN` and `END`.

@@ -132,12 +132,13 @@ pub(super) fn general(text: &str, what: &str) -> Result<Vec<u8>, Failure> {
             Some(oid) => Ok(der::wrap(der::context_primitive(8), oid.content)),
             None => refuse(format!("Cannot parse {what} \"{text}\"")),
         },
-        "dirName" => Ok(der::of(
-            der::context(4),
-            &[name(&directory(value).ok_or_else(|| {
-                Failure::new(format!("Cannot parse {what} \"{text}\""))
-            })??)],
-        )),
+        "dirName" => {
+            let refused = || Failure::new(format!("Cannot parse {what} \"{text}\""));
+            let mut attributes = directory(value).ok_or_else(refused)??;
+            // Such a text begins with the last (RFC 4514).
+            attributes.reverse();
+            Ok(der::of(der::context(4), &[name(&attributes)]))
+        }
         "otherName" => other(value)
             .ok_or_else(|| Failure::new(format!("Cannot parse {what} otherName \"{text}\""))),
         _ => refuse(format!(
@@ -205,7 +206,8 @@ pub(super) fn shown(element: &Element<'_>) -> String {
             let attributes = inner.and_then(|name| read_name(&name)).unwrap_or_default();
             let parts: Vec<_> = attributes
                 .iter()
-                .map(|(oid, text)| format!("{}={text}", short_name(oid)))
+                .rev()
+                .map(|(oid, text)| format!("{}={}", short_name(oid), escaped(text)))
                 .collect();
             format!("dirName:{}", parts.join(","))
         }
@@ -217,6 +219,23 @@ pub(super) fn shown(element: &Element<'_>) -> String {
         }
         _ => super::colons(element.whole),
     }
+}
+
+/// Escapes a value as RFC 4514 says.
+fn escaped(text: &str) -> String {
+    let mut out = String::new();
+    for (at, letter) in text.char_indices() {
+        let is_first = at == 0 && " #".contains(letter);
+        let is_last = at + 1 == text.len() && letter == ' ';
+        if is_first || is_last || "\\,+<>;\"".contains(letter) {
+            out.push('\\');
+        }
+        match letter {
+            '\0' => out.push_str("\\00"),
+            letter => out.push(letter),
+        }
+    }
+    out
 }
 
 fn short_name(oid: &str) -> &str {

@@ -34,6 +34,21 @@ const ALGORITHMS: [(Kind, &str, &str); 17] = [
     (Kind::Rsa, "ripemd160", "1.3.36.3.3.1.2"),
 ];
 
+/// Names a way to sign as OpenSSL does.
+pub(super) fn algorithm_name(oid: &str) -> String {
+    let found = ALGORITHMS.iter().find(|(_, _, known)| *known == oid);
+    match found {
+        Some((Kind::Rsa, digest, _)) => format!("{digest}WithRSAEncryption"),
+        Some((Kind::Ec, digest, _)) => format!("ecdsa-with-{}", digest.to_uppercase()),
+        Some((Kind::Dsa, "sha1", _)) => "dsaWithSHA1".into(),
+        Some((Kind::Dsa, digest, _)) => format!("dsa_with_{}", digest.to_uppercase()),
+        Some((Kind::Ed25519, ..)) => "ED25519".into(),
+        Some((Kind::Ed448, ..)) => "ED448".into(),
+        _ if oid == "1.2.840.113549.1.1.10" => "rsassaPss".into(),
+        _ => oid.to_owned(),
+    }
+}
+
 /// Something that a key has signed.
 #[derive(Clone, Debug)]
 pub(super) struct Signature {
@@ -43,6 +58,11 @@ pub(super) struct Signature {
 }
 
 impl Signature {
+    /// Returns the object identifier of the way it was signed.
+    pub(super) fn oid(&self) -> &str {
+        &self.oid
+    }
+
     /// Tells whether this key has signed.
     pub(super) fn is_of(&self, machine: &mut Machine, public: &[u8]) -> Result<bool, Failure> {
         let Some((kind, digest, _)) = ALGORITHMS.iter().find(|(_, _, oid)| *oid == self.oid) else {
@@ -178,6 +198,9 @@ impl Request {
 /// A certificate.
 #[derive(Clone, Debug)]
 pub(super) struct Certificate {
+    /// As it is written.
+    pub(super) whole: Vec<u8>,
+    pub(super) version: u8,
     pub(super) serial: Vec<u8>,
     pub(super) issuer: Vec<u8>,
     pub(super) not_before: DateTime,
@@ -194,7 +217,11 @@ impl Certificate {
         let (parts, signature) = opened(&bytes)?;
         let mut parts = parts.into_iter().peekable();
         // The version is left out where it is the first.
-        parts.next_if(|part| part.tag == der::context(0));
+        let version = parts.next_if(|part| part.tag == der::context(0));
+        let version = match version {
+            Some(version) => *Element::only(version.content)?.content.last()?,
+            None => 0,
+        };
         let (serial, _, issuer, validity) =
             (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
         let (subject, public) = (parts.next()?, parts.next()?);
@@ -204,6 +231,7 @@ impl Certificate {
             all = extensions::read(part.inside()?.first()?)?;
         }
         Some(Self {
+            version: version.checked_add(1)?,
             serial: serial.content.to_vec(),
             issuer: issuer.whole.to_vec(),
             not_before: times::decoded(times.first()?)?,
@@ -212,6 +240,7 @@ impl Certificate {
             public: public.whole.to_vec(),
             extensions: all,
             signature,
+            whole: bytes.clone(),
         })
     }
 

@@ -6,6 +6,13 @@ use jiff::civil::DateTime;
 use super::der::{self, Element};
 use crate::modules::Failure;
 
+/// Returns this second, in UTC.
+pub(super) fn now() -> DateTime {
+    let now = jiff::Timestamp::now().to_zoned_datetime(jiff::tz::TimeZone::UTC);
+    let now = now.datetime();
+    now.with().subsec_nanosecond(0).build().unwrap_or(now)
+}
+
 /// Reads `+3650d`, `-1w2h`, or `20300101000000Z`, from `now` in UTC.
 pub(super) fn wanted(text: &str, option: &str, now: DateTime) -> Result<DateTime, Failure> {
     let found = match text.strip_prefix(['+', '-']) {
