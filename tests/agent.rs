@@ -175,6 +175,10 @@ async fn tasks_find_the_login_directory_in_their_environment() {
 }
 
 /// Puts a damaged copy of the real executable where its agent is; returns the path.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test damages what it has itself put there"
+)]
 fn damage(host: &Host) -> PathBuf {
     let mut bytes = std::fs::read(env!("CARGO_BIN_EXE_backstay")).unwrap();
     let copy = host.cache().join(Algorithm::Sha256.of(&bytes));
