@@ -154,23 +154,17 @@ impl FileLog {
             reserved.map_err(|error| self.poison(error))?;
         }
         if matches!(entry, Entry::Prepared) {
-            self.settle()?;
+            let settled = self.unsettled.settle_all();
+            settled.map_err(|error| self.poison(error))?;
         }
         self.put(&record, chain, durable)
-    }
-
-    /// Gets all changes so far on the disk.
-    fn settle(&mut self) -> Result<(), LogError> {
-        let settled = self.unsettled.settle();
-        settled.map_err(|error| self.poison(error))
     }
 
     /// Appends the record of a change, and returns when the change may happen.
     fn announce(&mut self, record: UndoRecord) -> Result<(), LogError> {
         self.check()?;
-        if self.unsettled.must_settle_before(&record) {
-            self.settle()?;
-        }
+        let settled = self.unsettled.settle_before(&record);
+        settled.map_err(|error| self.poison(error))?;
         let durable = !self.unsettled.may_be_lost(&record);
         self.unsettled.add(&record);
         let kept = linked(&record).and_then(Path::parent).map(Path::to_owned);

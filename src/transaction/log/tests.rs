@@ -250,12 +250,20 @@ fn changes_are_on_the_disk_before_what_builds_on_them_and_before_the_vote() {
     };
     // A directory that nobody can write out: its name is too long to be one.
     let far = PathBuf::from("/srv").join("x".repeat(300));
+    let UndoRecord::Created { spot, .. } = record(far.join("shop")) else {
+        unreachable!()
+    };
+    let moved = UndoRecord::Renamed {
+        moved: spot.parent,
+        to: Spot {
+            path: "/srv/shop".into(),
+            ..spot
+        },
+        from: spot,
+    };
     let too_long = rustix::io::Errno::NAMETOOLONG;
     let too_long = std::io::Error::from(too_long).to_string();
-    for (number, builds_on_it) in [record(far.join("shop")), program()]
-        .into_iter()
-        .enumerate()
-    {
+    for (number, builds_on_it) in [moved, program()].into_iter().enumerate() {
         let directory = root.path().join(number.to_string());
         let mut log = FileLog::create(&directory, header()).unwrap();
         UndoLog::append(&mut log, record(far.join("shop"))).unwrap();

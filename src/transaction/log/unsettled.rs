@@ -1,9 +1,10 @@
 //! Changes that may not be on the disk yet.
 //!
 //! A record is on the disk before its change. The change itself may be lost when the power is cut,
-//! for undoing looks before it acts; but no later change that builds on it may then be there. So
-//! what touches the same paths waits until the earlier change is on the disk, as do programs, which
-//! may build on anything, and the vote, after which nothing may be lost.
+//! for undoing looks before it acts; but it must not meet a state that is older than what its record
+//! replaced. So another change of the same thing, or of what is in a directory that was moved, waits
+//! until the earlier one is on the disk. So do programs, which may build on anything, and the vote,
+//! after which nothing may be lost.
 //!
 //! Knows nothing of how a change is made.
 
@@ -24,20 +25,45 @@ const MANY: usize = 256;
 /// What is known of the changes of one transaction.
 #[derive(Debug, Default)]
 pub(super) struct Unsettled {
-    /// What was changed since all was on the disk.
-    changed: BTreeSet<PathBuf>,
+    /// What was changed since all was on the disk, and how.
+    changed: BTreeMap<PathBuf, Change>,
     /// The directories whose names changed, and the things whose attributes did.
     things: BTreeSet<PathBuf>,
+    /// The same of what nobody misses before the vote.
+    unhurried: BTreeSet<PathBuf>,
     /// What the transaction itself made, and whether it is a directory.
     made: BTreeMap<PathBuf, bool>,
 }
 
+/// How a path was changed; the stronger comes later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Change {
+    /// Nothing was there before.
+    Made,
+    Attributes,
+    /// Something else was there before, or is there no more.
+    Exchanged,
+}
+
 impl Unsettled {
-    /// Tells whether a change would build on one that is not on the disk yet.
-    pub(super) fn must_settle_before(&self, record: &UndoRecord) -> bool {
-        // A program may look at anything.
-        matches!(record, UndoRecord::Effect { .. })
-            || record.paths().into_iter().any(|path| self.touches(path))
+    /// Gets on the disk what a change builds on.
+    pub(super) fn settle_before(&mut self, record: &UndoRecord) -> io::Result<()> {
+        if let UndoRecord::Renamed { from, .. } = record
+            && self.unhurried.iter().any(|it| it.starts_with(&from.path))
+        {
+            // They could not be found any more.
+            return self.settle_all();
+        }
+        if self.must_settle_before(record) {
+            self.settle()?;
+        }
+        Ok(())
+    }
+
+    /// Gets everything on the disk.
+    pub(super) fn settle_all(&mut self) -> io::Result<()> {
+        self.things.append(&mut self.unhurried);
+        self.settle()
     }
 
     /// Tells whether the transaction goes back to the same state without a record, should it be
@@ -52,28 +78,63 @@ impl Unsettled {
 
     /// Takes note of a change that is about to happen.
     pub(super) fn add(&mut self, record: &UndoRecord) {
-        match record {
+        let change = match record {
             UndoRecord::Created { spot, after, .. } => {
                 let is_directory = matches!(after, After::Directory);
                 self.made.insert(spot.path.clone(), is_directory);
+                Change::Made
             }
-            UndoRecord::Replaced { .. } | UndoRecord::Attributes { .. } => {}
-            UndoRecord::Removed { spot, .. } => self.forget(&spot.path),
-            UndoRecord::Renamed { from, .. } => self.forget(&from.path),
+            UndoRecord::Attributes { spot, .. } => {
+                if self.may_be_lost(record) {
+                    self.unhurried.insert(spot.path.clone());
+                    return;
+                }
+                Change::Attributes
+            }
+            UndoRecord::Removed { spot: old, .. } | UndoRecord::Renamed { from: old, .. } => {
+                self.forget(&old.path);
+                Change::Exchanged
+            }
+            UndoRecord::Replaced { .. } => Change::Exchanged,
             UndoRecord::Effect { .. } => return,
-        }
+        };
         for path in record.paths() {
-            let thing = match record {
-                UndoRecord::Attributes { .. } => path,
-                _ => directory_of(path),
+            let thing = match change {
+                Change::Attributes => path,
+                Change::Made | Change::Exchanged => directory_of(path),
             };
             self.things.insert(thing.to_owned());
-            self.changed.insert(path.to_owned());
+            let known = self.changed.entry(path.to_owned()).or_insert(change);
+            *known = change.max(*known);
         }
     }
 
-    /// Gets everything on the disk.
-    pub(super) fn settle(&mut self) -> io::Result<()> {
+    fn must_settle_before(&self, record: &UndoRecord) -> bool {
+        if self.may_be_lost(record) {
+            return false;
+        }
+        // A program may look at anything.
+        matches!(record, UndoRecord::Effect { .. })
+            || record.paths().into_iter().any(|path| {
+                let mut above = path.ancestors().skip(1);
+                self.is_changed_before(record, path)
+                    || above.any(|it| self.changed.get(it) == Some(&Change::Exchanged))
+            })
+    }
+
+    fn is_changed_before(&self, record: &UndoRecord, path: &Path) -> bool {
+        match self.changed.get(path) {
+            None => false,
+            // It may be missing where it is changed, but not where it is moved away.
+            Some(Change::Made) => matches!(
+                record,
+                UndoRecord::Removed { .. } | UndoRecord::Renamed { .. }
+            ),
+            Some(Change::Attributes | Change::Exchanged) => true,
+        }
+    }
+
+    fn settle(&mut self) -> io::Result<()> {
         // Of each file system one thing is enough to write out all of it.
         let mut written = (self.things.len() > MANY).then(BTreeSet::new);
         for path in &self.things {
@@ -98,17 +159,6 @@ impl Unsettled {
         self.changed.clear();
         self.things.clear();
         Ok(())
-    }
-
-    /// Tells whether the path, or one above or below it, was changed.
-    fn touches(&self, path: &Path) -> bool {
-        let is_below = |changed: &PathBuf| changed.starts_with(path);
-        path.ancestors().any(|above| self.changed.contains(above))
-            || self
-                .changed
-                .range(path.to_owned()..)
-                .next()
-                .is_some_and(is_below)
     }
 
     /// The path is somebody else's from now on.
@@ -159,7 +209,7 @@ fn directory_of(path: &Path) -> &Path {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::transaction::journal::{FileId, Spot, Undo};
+    use crate::transaction::journal::{Before, FileId, Identity, Spot, Undo};
 
     fn spot(path: &str) -> Spot {
         Spot {
@@ -198,6 +248,13 @@ mod tests {
         }
     }
 
+    fn immutable() -> OldAttributes {
+        OldAttributes {
+            flags: Some(16),
+            ..OldAttributes::default()
+        }
+    }
+
     fn renamed(from: &str, to: &str) -> UndoRecord {
         UndoRecord::Renamed {
             from: spot(from),
@@ -209,21 +266,61 @@ mod tests {
         }
     }
 
+    fn replaced(path: &str) -> UndoRecord {
+        let id = FileId {
+            device: 1,
+            inode: 4,
+        };
+        UndoRecord::Replaced {
+            spot: spot(path),
+            before: Before {
+                identity: Identity {
+                    id,
+                    size: 0,
+                    modified: (0, 0),
+                },
+                attributes: OldAttributes::default(),
+                kept: None,
+            },
+            after: After::Scratch,
+            staged: None,
+        }
+    }
+
     #[test]
-    fn what_touches_a_changed_path_or_one_above_or_below_it_waits_for_the_disk() {
-        let mut unsettled = Unsettled::default();
-        unsettled.add(&created("/a/b/c", After::Scratch));
-        unsettled.add(&created("/a/bb", After::Scratch));
-        let waits = |path: &str| unsettled.must_settle_before(&created(path, After::Scratch));
-        let paths = [
-            "/a/b/c", "/a/b/c/d", "/a/b", "/a", "/a/b/cc", "/a/bc", "/b", "/a/b/a",
+    fn a_second_change_waits_where_undoing_it_would_meet_a_state_before_the_first() {
+        let after = |first: &UndoRecord, second: &UndoRecord| {
+            let mut unsettled = Unsettled::default();
+            unsettled.add(first);
+            unsettled.must_settle_before(second)
+        };
+        let made = created("/a/b", After::Directory);
+        let flags = attributes("/a/b", immutable());
+        let moved = renamed("/x", "/a/b");
+        let then = [
+            replaced("/a/b"),
+            renamed("/a/b", "/c"),
+            attributes("/a/b", mode(0o700)),
+            replaced("/a/b/c"),
+            renamed("/a", "/c"),
+            replaced("/a/bb"),
         ];
+        let waits = |first: &UndoRecord| then.each_ref().map(|second| after(first, second));
+        assert_eq!(waits(&made), [false, true, false, false, false, false]);
+        assert_eq!(waits(&flags), [true, true, true, false, false, false]);
         assert_eq!(
-            paths.map(waits),
-            [true, true, true, true, false, false, false, false]
+            waits(&replaced("/a/b")),
+            [true, true, true, true, false, false]
         );
-        assert!(unsettled.must_settle_before(&renamed("/x", "/a/bb")));
-        assert!(!unsettled.must_settle_before(&renamed("/x", "/y")));
+        assert_eq!(waits(&moved), [true, true, true, true, false, false]);
+    }
+
+    #[test]
+    fn of_two_changes_of_one_path_the_stronger_counts() {
+        let mut unsettled = Unsettled::default();
+        unsettled.add(&replaced("/a"));
+        unsettled.add(&created("/a", After::Scratch));
+        assert!(unsettled.must_settle_before(&replaced("/a")));
     }
 
     #[test]
@@ -241,11 +338,34 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = |name: &str| directory.path().join(name).display().to_string();
         let mut unsettled = Unsettled::default();
-        unsettled.add(&created(&path("a"), After::Scratch));
-        unsettled.add(&created(&path("gone/b"), After::Scratch));
-        unsettled.settle().unwrap();
-        assert!(!unsettled.must_settle_before(&created(&path("a"), After::Scratch)));
+        unsettled.add(&replaced(&path("a")));
+        unsettled.add(&replaced(&path("gone/b")));
+        unsettled.settle_before(&replaced(&path("a"))).unwrap();
+        assert!(!unsettled.must_settle_before(&replaced(&path("a"))));
         assert!(unsettled.things.is_empty());
+    }
+
+    #[test]
+    fn attributes_of_what_was_made_wait_for_the_vote_or_a_new_name() {
+        let program = UndoRecord::Effect {
+            what: "command `true`".to_owned(),
+            undo: Undo::Opaque,
+            redo: None,
+        };
+        let unsettled = || {
+            let mut unsettled = Unsettled::default();
+            unsettled.add(&created("/d", After::Directory));
+            unsettled.add(&attributes("/d", mode(0o700)));
+            unsettled
+        };
+        let mut waiting = unsettled();
+        waiting.settle_before(&program).unwrap();
+        assert_eq!(waiting.unhurried.len(), 1);
+        waiting.settle_all().unwrap();
+        assert_eq!(waiting.unhurried.len(), 0);
+        let mut moved = unsettled();
+        moved.settle_before(&renamed("/d", "/e")).unwrap();
+        assert_eq!(moved.unhurried.len(), 0);
     }
 
     #[test]
@@ -258,11 +378,7 @@ mod tests {
         assert!(may(&unsettled, "/d/f", mode(0o400)));
         // It could not be emptied.
         assert!(!may(&unsettled, "/d", mode(0o555)));
-        let immutable = OldAttributes {
-            flags: Some(16),
-            ..OldAttributes::default()
-        };
-        assert!(!may(&unsettled, "/d/f", immutable));
+        assert!(!may(&unsettled, "/d/f", immutable()));
         assert!(!may(&unsettled, "/e", mode(0o755)));
         assert!(!unsettled.may_be_lost(&created("/d/g", After::Scratch)));
         // What comes to its place is not what was made there.
