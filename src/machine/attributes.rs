@@ -15,7 +15,8 @@ use super::permissions::symbolic_mode;
 use super::place::Place;
 use super::write::timestamps;
 use super::{
-    Follow, Machine, MachineError, Metadata, Reason, Result, Timestamp, extended, flags, selinux,
+    Follow, Links, Machine, MachineError, Metadata, Reason, Result, Timestamp, extended, flags,
+    selinux,
 };
 
 /// Attributes to set; `None` leaves one alone.
@@ -80,6 +81,17 @@ impl Machine {
         if change == Attributes::default() {
             return Ok(false);
         }
+        let follows_roots = |(_, links): &(PathBuf, Links)| *links == Links::OfRootFollowed;
+        if found.is_link()
+            && change.uid == Some(0)
+            && self.unlinked.as_ref().is_some_and(follows_roots)
+        {
+            return Err(MachineError::said(
+                "change owner of",
+                path.display(),
+                "it is a symbolic link of somebody else's, and root's would be followed",
+            ));
+        }
         let mut before = replaced(&found, &change);
         if before.mode.is_some() && found.is_file() && change.changes_hands() {
             before.capability = extended::capability(&place.path).map_err(failed)?;
@@ -92,7 +104,7 @@ impl Machine {
             ..OldAttributes::default()
         };
         self.record_attributes(&place, &found, before, after)?;
-        change_attributes(&place, &change).map_err(failed)?;
+        change_attributes(&place, &found, &change).map_err(failed)?;
         Ok(true)
     }
 
@@ -378,13 +390,23 @@ fn replaced(found: &Metadata, change: &Attributes) -> OldAttributes {
     }
 }
 
-/// Changes the owner first, because that takes set-id bits away.
-pub(super) fn change_attributes(place: &Place, change: &Attributes) -> io::Result<()> {
+/// Changes the owner first, because that takes set-id bits away; of what was found, and not of what
+/// took its name meanwhile.
+pub(super) fn change_attributes(
+    place: &Place,
+    found: &Metadata,
+    change: &Attributes,
+) -> io::Result<()> {
     let uid = change.uid.map(Uid::from_raw);
     let gid = change.gid.map(Gid::from_raw);
     let nofollow = AtFlags::SYMLINK_NOFOLLOW;
     if uid.is_some() || gid.is_some() {
-        rustix::fs::chownat(place.directory(), &place.name, uid, gid, nofollow)?;
+        let handle = place.handle()?;
+        let now: Metadata = (&rustix::fs::fstat(&handle)?).into();
+        if now.id() != found.id() {
+            return Err(io::Error::other("it was exchanged meanwhile"));
+        }
+        rustix::fs::chownat(handle, "", uid, gid, AtFlags::EMPTY_PATH)?;
     }
     if let Some(mode) = change.mode {
         place.change_mode(mode)?;

@@ -95,12 +95,21 @@ impl Default for MachineOptions {
     }
 }
 
+/// What whoever works below a directory does with links there, by what they are at the time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Links {
+    /// They are things like any other.
+    Taken,
+    /// Those of root are followed: nobody else's may become root's.
+    OfRootFollowed,
+}
+
 /// The target as one task sees and changes it.
 pub struct Machine {
     options: MachineOptions,
     umask: u32,
     /// Below it no link is followed, whoever puts it there.
-    unlinked: Option<PathBuf>,
+    unlinked: Option<(PathBuf, Links)>,
 }
 
 impl Machine {
@@ -150,8 +159,8 @@ impl Machine {
 
     /// Works where somebody else may write: what is changed or read meanwhile by a path through
     /// `base` is reached without following a link below it, or refused.
-    pub fn below<T>(&mut self, base: &Path, work: impl FnOnce(&mut Self) -> T) -> T {
-        let outer = self.unlinked.replace(base.to_owned());
+    pub fn below<T>(&mut self, base: &Path, links: Links, work: impl FnOnce(&mut Self) -> T) -> T {
+        let outer = self.unlinked.replace((base.to_owned(), links));
         let done = work(self);
         self.unlinked = outer;
         done
@@ -160,7 +169,7 @@ impl Machine {
     /// Opens the directory of a path.
     fn place(&self, path: &Path) -> std::io::Result<Place> {
         match &self.unlinked {
-            Some(base) => Place::below(base, path),
+            Some((base, _)) => Place::below(base, path),
             None => Place::of(path),
         }
     }

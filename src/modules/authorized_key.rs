@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 
-use crate::machine::{Attributes, Content, Follow, Machine, NewFile, User};
+use crate::machine::{Attributes, Content, Follow, Links, Machine, NewFile, User};
 
 use super::http::{self, Options, Request};
 use super::links::Below;
@@ -78,7 +78,7 @@ pub(crate) fn run(machine: &mut Machine, args: AuthorizedKeyArgs) -> ModuleResul
         Some(home) => {
             let names = path.strip_prefix(home).unwrap_or(&path);
             let place = Below::new(home).place(machine, names)?;
-            machine.below(home, |machine| {
+            machine.below(home, Links::OfRootFollowed, |machine| {
                 bring(machine, &args, user.as_ref(), &text, &place)
             })?
         }

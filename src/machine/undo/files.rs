@@ -608,7 +608,7 @@ fn set_attributes(place: &Place, found: &Metadata, old: &OldAttributes) -> io::R
         gid: old.gid,
         times: old.times.map(|times| times.map(time)),
     };
-    change_attributes(place, &difference(found, &wanted))?;
+    change_attributes(place, found, &difference(found, &wanted))?;
     if let Some(label) = &old.selinux {
         selinux::write(&path, label)?;
     }

@@ -3,7 +3,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use crate::arguments::{FileAttributes, Mode};
-use crate::machine::{Follow, Machine};
+use crate::machine::{Follow, Links, Machine};
 use crate::value::Value;
 
 use super::super::links::Below;
@@ -15,7 +15,9 @@ impl Copy<'_> {
     /// Makes everything in the list be below the destination; what else is there stays.
     pub(super) fn tree(&self, machine: &mut Machine, entries: &[Value]) -> ModuleResult {
         let below = Below::new(&self.dest);
-        machine.below(&self.dest, |machine| self.entries(machine, entries, below))
+        machine.below(&self.dest, Links::OfRootFollowed, |machine| {
+            self.entries(machine, entries, below)
+        })
     }
 
     fn entries(&self, machine: &mut Machine, entries: &[Value], mut below: Below) -> ModuleResult {

@@ -6,7 +6,9 @@ mod times;
 use std::path::{Path, PathBuf};
 
 use crate::arguments::FileAttributes;
-use crate::machine::{AttributeChange, Content, Follow, Machine, MachineError, Metadata, NewFile};
+use crate::machine::{
+    AttributeChange, Content, Follow, Links, Machine, MachineError, Metadata, NewFile,
+};
 use crate::value::{Map, Value};
 
 use super::os_error::os_error;
@@ -264,7 +266,9 @@ impl Work<'_> {
                 if self.args.recurse && self.args.follow {
                     self.apply_below(machine, &path)?;
                 } else if self.args.recurse {
-                    machine.below(&path, |machine| self.apply_below(machine, &path))?;
+                    machine.below(&path, Links::Taken, |machine| {
+                        self.apply_below(machine, &path)
+                    })?;
                 }
             }
             other => {

@@ -15,7 +15,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::Access;
 
 use crate::arguments::FileAttributes;
-use crate::machine::{Algorithm, Attributes, Content, Follow, Machine, TemporaryFile, Timestamp};
+use crate::machine::{
+    Algorithm, Attributes, Content, Follow, Links, Machine, TemporaryFile, Timestamp,
+};
 use crate::value::{Map, Value};
 
 use super::archive::{self, Entry, EntryKind, Format};
@@ -87,7 +89,7 @@ pub(crate) fn run(machine: &mut Machine, args: UnarchiveArgs) -> ModuleResult {
     let extra = Extra::new(&args.extra_opts, format)?;
     let selection = Selection::new(&args, &extra, format);
     let mut unpacking = Unpacking::new(&dest, &attributes, &args, &extra);
-    let (changed, plan) = machine.below(&dest, |machine| {
+    let (changed, plan) = machine.below(&dest, Links::OfRootFollowed, |machine| {
         let plan = plan(
             machine,
             &mut source.file,

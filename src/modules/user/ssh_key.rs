@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Work;
-use crate::machine::{Attributes, Command, Content, Follow, NewFile, User};
+use crate::machine::{Attributes, Command, Content, Follow, Links, NewFile, User};
 use crate::modules::Failure;
 use crate::modules::keygen::Passphrase;
 
@@ -123,9 +123,9 @@ fn keygen(
         let content = Content::Bytes(work.machine.read(made)?);
         match home {
             // Its home is not the account's to exchange, but all below it is.
-            Some(home) => work
-                .machine
-                .below(home, |machine| machine.write(place, content, &new))?,
+            Some(home) => work.machine.below(home, Links::Taken, |machine| {
+                machine.write(place, content, &new)
+            })?,
             None => work.machine.write(place, content, &new)?,
         }
     }
