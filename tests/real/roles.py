@@ -34,6 +34,8 @@ def converges(trial, text, paths):
     environment = {"ANSIBLE_ROLES_PATH": roles_path(trial)}
     first = trial.play(text.format(host="h3"), environment=environment).exits(0)
     assert first.recap()["h3"]["changed"] > 0, first.told("nothing was to do")
+    # A role may have restarted sshd, which is started before it listens.
+    trial.lab.wait_until("h3", "true")
     trial.play(text.format(host="h3"), environment=environment).exits(0).counts("h3", changed=0, failed=0)
     trial.play(text.format(host="h4"), environment=environment, engine=trial.oracle).exits(0)
     found, wanted = trial.lab.state_of("h3", *paths), trial.lab.state_of("h4", *paths)
