@@ -308,6 +308,23 @@ async fn this_machine_runs_its_own_executable_without_a_copy() {
     assert!(!host.cache().exists());
 }
 
+#[tokio::test]
+async fn another_user_of_this_machine_gets_a_copy() {
+    let host = host();
+    program(host.root.path(), "sudo", SUDO);
+    let launch = Launch {
+        agents: host.agents.clone(),
+        local: true,
+        patience: Duration::from_mins(1),
+    };
+    let wish = sudo(Some("geheim"));
+    let started = launch
+        .start(Some(&wish), |command| host.open(command))
+        .await;
+    assert!(answers(started).await);
+    assert_eq!(host.cached().len(), 1);
+}
+
 /// A `sudo` that asks as the real one does; the command comes after `-u deploy`.
 const SUDO: &str = r#"#!/bin/sh
 while [ "$1" != -u ]; do

@@ -12,7 +12,7 @@ pub(super) struct Attempt<'a> {
     wish: Option<&'a Become>,
     /// Random, so that nothing else can print it.
     marker: String,
-    /// Those that can be uploaded; none for this machine.
+    /// Those that can be uploaded; none where the executable runs where it lies.
     binaries: Vec<Binary>,
 }
 
@@ -23,7 +23,7 @@ impl<'a> Attempt<'a> {
         wish: Option<&'a Become>,
     ) -> Result<Self, StartError<E>> {
         let agents = launch.agents.clone();
-        let binaries = if launch.local {
+        let binaries = if launch.local && wish.is_none() {
             Vec::new()
         } else {
             blocking(move || agents.binaries().map(<[Binary]>::to_vec))
