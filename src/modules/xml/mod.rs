@@ -16,6 +16,7 @@ use crate::value::{JsonStyle, Map, Value, to_json};
 
 use super::{Diff, Failure, ModuleResult, Outcome};
 use children::Input;
+pub(super) use reading::letter;
 use tree::{Id, Tree};
 use xpath::{Answer, Found, Prefixes};
 

@@ -303,7 +303,7 @@ fn entity(declaration: &str) -> Option<(&str, &str)> {
 }
 
 /// Returns the letter that a reference stands for; none where it is an entity's.
-fn letter(name: &str) -> Result<Option<char>, String> {
+pub(in crate::modules) fn letter(name: &str) -> Result<Option<char>, String> {
     let letter = match name {
         "amp" => Some('&'),
         "lt" => Some('<'),

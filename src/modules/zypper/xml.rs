@@ -2,6 +2,8 @@
 //!
 //! Reads what a program writes of itself, not every document: no types, no namespaces.
 
+use super::super::xml::letter;
+
 /// An element, with the one it stands in.
 #[derive(Debug, Default)]
 pub(super) struct Element {
@@ -111,20 +113,8 @@ fn plain(text: &str) -> String {
             rest = after;
             continue;
         };
-        let letter = match name {
-            "amp" => Some('&'),
-            "lt" => Some('<'),
-            "gt" => Some('>'),
-            "quot" => Some('"'),
-            "apos" => Some('\''),
-            name => name.strip_prefix('#').and_then(|number| {
-                let number = match number.strip_prefix('x') {
-                    Some(digits) => u32::from_str_radix(digits, 16).ok()?,
-                    None => number.parse().ok()?,
-                };
-                char::from_u32(number)
-            }),
-        };
+        // What stands for no letter stays as it is.
+        let letter = letter(name).ok().flatten();
         match letter {
             Some(letter) => out.push(letter),
             None => out.push_str(&format!("&{name};")),
